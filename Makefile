@@ -1,0 +1,92 @@
+# Two targets do all: `make run` and `make test`. `make help` lists the rest.
+BOARD   ?= qemu-amd64
+NODES   ?= 1
+VERSION ?=
+OUT     := out/$(BOARD)
+NET     ?= run
+GO      ?= go
+TOOLS   := $(GO) tool -modfile=ci/tools/go.mod
+MYCELIUM := bin/mycelium
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: ## install the Debian packages that building and testing need
+	@ci/deps
+
+.PHONY: build
+build: ## build the command line, bin/mycelium
+	$(GO) build -trimpath -o $(MYCELIUM) ./cmd/mycelium
+
+.PHONY: image
+image: deps build ## build out/BOARD/{os.efi,disk.img,manifest.json}
+	$(MYCELIUM) image build --board $(BOARD) --out $(OUT)
+
+.PHONY: demo-image
+demo-image: build ## build the demo workload's image, out/hello.tar
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -buildid=' -o out/hello ./cmd/hello
+	$(MYCELIUM) image oci --binary out/hello --name mycelium.os/hello:1 -o out/hello.tar
+
+.PHONY: run
+run: image demo-image ## boot the OS in QEMU, wait until the node is Ready, run the demo workload
+	$(MYCELIUM) qemu up --name $(NET) --nodes $(NODES) --image $(OUT)/disk.img --wait ready --timeout 15m
+	$(MYCELIUM) qemu demo --name $(NET) --image-archive out/hello.tar
+
+.PHONY: stop
+stop: ## stop what `make run` started
+	$(MYCELIUM) qemu down --name $(NET)
+
+.PHONY: fmt
+fmt: ## format the Go code
+	$(TOOLS) gofumpt -w $$(git ls-files '*.go')
+
+.PHONY: lint
+lint: ## gofumpt, golangci-lint
+	$(TOOLS) golangci-lint run ./...
+
+.PHONY: check
+check: ## fast: lint, vet and unit tests
+	$(GO) vet ./...
+	@$(MAKE) --no-print-directory lint
+	$(GO) test -race $$($(GO) list ./... | grep -v '/ci/')
+
+.PHONY: test
+test: deps ## everything that CI runs: checks, images, conformance and fault tests in QEMU
+	@ci/test
+
+.PHONY: test-faults
+test-faults: image demo-image ## every conformance case and every story of a machine's faults, power cuts included: an hour or two emulated
+	$(GO) test -count=1 -timeout 60m -v ./ci/conformance
+	$(GO) test -count=1 -timeout 240m -v -parallel 1 ./ci/system
+
+.PHONY: test-upstream
+test-upstream: image demo-image ## a part of Kubernetes' own end-to-end tests (a long build)
+	$(GO) test -count=1 -timeout 240m -v -tags upstream -run TestUpstream ./ci/conformance
+
+.PHONY: test-k3s
+test-k3s: ## vet and unit tests of the stripped K3s with its patched modules
+	$(GO) run ./rootfs/k3sbuild/cmd/k3sbuild test
+
+.PHONY: sizes
+sizes: ## show each component's share of the OS file
+	$(MYCELIUM) image sizes $(OUT)/os.efi
+
+.PHONY: bench-boot
+bench-boot: image demo-image ## compare boot time, memory and disk with Debian 12 and full K3s
+	$(GO) run ./ci/bench --image $(OUT)/disk.img --demo out/hello.tar
+
+.PHONY: bump-prereqs
+bump-prereqs: ## pin the newest Debian packages (kernel, boot loader, ...) in the lock file
+	$(GO) run ./image/debian/cmd/debian-lock bump $(PACKAGES)
+
+.PHONY: bump-k3s
+bump-k3s: ## move to another K3s: make bump-k3s VERSION=<module version>
+	$(GO) run ./rootfs/k3sbuild/cmd/bump-k3s $(VERSION)
+
+.PHONY: clean
+clean: ## remove bin/ and out/ (the build cache stays)
+	rm -rf bin out

@@ -1,0 +1,180 @@
+// Package board holds what is known of each board as data: one folder per
+// board with a board.yaml and the kernel configuration fragments that it
+// names. A board is a row of data, never a branch in code.
+package board
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/digital-mycelium/os/pkg/gpt"
+)
+
+//go:embed */board.yaml
+var files embed.FS
+
+// Board describes one board.
+type Board struct {
+	Name        string `yaml:"name"`
+	Description string `yaml:"description"`
+	// Arch is Go's name of the architecture.
+	Arch   string `yaml:"arch"`
+	Kernel Kernel `yaml:"kernel"`
+	// CommandLine is the kernel's.
+	CommandLine string   `yaml:"commandLine"`
+	Firmware    Firmware `yaml:"firmware"`
+	Disk        Disk     `yaml:"disk"`
+}
+
+// Kernel says how the board's kernel is built.
+type Kernel struct {
+	// Source is the package of the prerequisites' lock that holds the source.
+	Source string `yaml:"source"`
+	// Fragments are configuration files relative to board/; later ones win.
+	Fragments []string `yaml:"fragments"`
+	// Target is the make target, Image what it leaves in the build tree.
+	Target string `yaml:"target"`
+	Image  string `yaml:"image"`
+}
+
+// Firmware says what the machine's firmware starts.
+type Firmware struct {
+	// Kind is "efi".
+	Kind string `yaml:"kind"`
+	// Stub is the boot stub that becomes the OS file's head, Loader the boot loader.
+	Stub   PackageFile `yaml:"stub"`
+	Loader PackageFile `yaml:"loader"`
+}
+
+// PackageFile is a file of a package of the prerequisites' lock.
+type PackageFile struct {
+	Package string `yaml:"package"`
+	// Path is relative, without a leading slash.
+	Path string `yaml:"path"`
+	// Install is where it goes on the EFI system partition.
+	Install string `yaml:"install,omitempty"`
+}
+
+// Disk is the disk image's layout.
+type Disk struct {
+	Partitions []Partition `yaml:"partitions"`
+}
+
+// Partition is one partition of the disk image.
+type Partition struct {
+	Label string `yaml:"label"`
+	// Type is a name that gpt.TypeByName knows.
+	Type    string `yaml:"type"`
+	SizeMiB int64  `yaml:"sizeMiB"`
+}
+
+// Names returns the names of all boards, sorted.
+func Names() []string {
+	paths, err := fs.Glob(files, "*/board.yaml")
+	if err != nil {
+		panic(err) // a malformed pattern, which it is not
+	}
+	names := make([]string, 0, len(paths))
+	for _, p := range paths {
+		names = append(names, path.Dir(p))
+	}
+	return names
+}
+
+// Load returns the board called name.
+func Load(name string) (*Board, error) {
+	data, err := files.ReadFile(name + "/board.yaml")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
+		return nil, fmt.Errorf("no board %q; there are: %s", name, strings.Join(Names(), ", "))
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("board/%s/board.yaml: %w", name, err)
+	}
+	if b.Name != name {
+		return nil, fmt.Errorf("board/%s/board.yaml: the name in it is %q", name, b.Name)
+	}
+	return b, nil
+}
+
+// Parse reads a board description. An unknown field is an error with its line.
+func Parse(data []byte) (*Board, error) {
+	var b Board
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(&b); err != nil {
+		return nil, err
+	}
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one YAML document")
+	}
+	return &b, b.validate()
+}
+
+// validate returns everything that is wrong with b, one error a line.
+func (b *Board) validate() error {
+	var errs []error
+	for _, f := range []struct{ name, value string }{
+		{"name", b.Name},
+		{"kernel.source", b.Kernel.Source},
+		{"kernel.target", b.Kernel.Target},
+		{"kernel.image", b.Kernel.Image},
+		{"commandLine", b.CommandLine},
+		{"firmware.stub.package", b.Firmware.Stub.Package},
+		{"firmware.loader.package", b.Firmware.Loader.Package},
+	} {
+		if strings.TrimSpace(f.value) == "" {
+			errs = append(errs, fmt.Errorf("%s is empty", f.name))
+		}
+	}
+	if b.Arch != "amd64" && b.Arch != "arm64" {
+		errs = append(errs, fmt.Errorf("arch %q: want amd64 or arm64", b.Arch))
+	}
+	if b.Firmware.Kind != "efi" {
+		errs = append(errs, fmt.Errorf("firmware.kind %q: want efi", b.Firmware.Kind))
+	}
+	if len(b.Kernel.Fragments) == 0 {
+		errs = append(errs, errors.New("kernel.fragments is empty"))
+	}
+	relative := append([]string{b.Kernel.Image, b.Firmware.Stub.Path, b.Firmware.Loader.Path, b.Firmware.Loader.Install}, b.Kernel.Fragments...)
+	for _, p := range relative {
+		if !fs.ValidPath(p) || p == "." {
+			errs = append(errs, fmt.Errorf("path %q: want a relative path without dots", p))
+		}
+	}
+	return errors.Join(append(errs, b.Disk.validate()...)...)
+}
+
+func (d *Disk) validate() (errs []error) {
+	labels, types := map[string]bool{}, map[string]int{}
+	for _, p := range d.Partitions {
+		if _, err := gpt.TypeByName(p.Type); err != nil {
+			errs = append(errs, fmt.Errorf("partition %q: %w", p.Label, err))
+		}
+		if p.Label == "" || labels[p.Label] {
+			errs = append(errs, fmt.Errorf("partition label %q is empty or used twice", p.Label))
+		}
+		if p.SizeMiB <= 0 || p.SizeMiB > 1<<20 {
+			errs = append(errs, fmt.Errorf("partition %q: sizeMiB %d, want 1 to %d", p.Label, p.SizeMiB, 1<<20))
+		}
+		labels[p.Label] = true
+		types[p.Type]++
+	}
+	for _, want := range []string{"esp", "xbootldr", "slot", "state"} {
+		if types[want] != 1 {
+			errs = append(errs, fmt.Errorf("%d partitions of type %s, want one", types[want], want))
+		}
+	}
+	return errs
+}

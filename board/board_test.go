@@ -1,0 +1,71 @@
+package board
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestLoadAll(t *testing.T) {
+	if len(Names()) == 0 {
+		t.Fatal("no boards")
+	}
+	for _, name := range Names() {
+		b, err := Load(name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, f := range b.Kernel.Fragments {
+			if _, err := os.Stat(f); err != nil {
+				t.Errorf("board %s: kernel fragment: %v", name, err)
+			}
+		}
+	}
+	for _, name := range []string{"absent", "../board", ""} {
+		if _, err := Load(name); err == nil || !strings.Contains(err.Error(), "qemu-amd64") {
+			t.Errorf("board %q: error %v does not list the boards", name, err)
+		}
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	data, err := os.ReadFile("qemu-amd64/board.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := string(data)
+	for _, tt := range []struct{ name, old, with, want string }{
+		{"unknown field", "arch:", "archh:", "line 4: field archh not found"},
+		{"architecture", "arch: amd64", "arch: mips", `arch "mips"`},
+		{"firmware", "kind: efi", "kind: bios", `firmware.kind "bios"`},
+		{"absolute path", "path: usr/", "path: /usr/", "want a relative path"},
+		{"partition type", "type: slot", "type: swap", `unknown partition type "swap"`},
+		{"two of a type", "type: slot", "type: esp", "2 partitions of type esp"},
+		{"label twice", "label: B", "label: A", `label "A" is empty or used twice`},
+		{"size", "label: STATE, type: state, sizeMiB: 64", "label: STATE, type: state, sizeMiB: -1", "sizeMiB -1"},
+		{"second document", "disk:", "---\ndisk:", "more than one"},
+	} {
+		bad := strings.Replace(good, tt.old, tt.with, 1)
+		if bad == good {
+			t.Errorf("%s: nothing replaced", tt.name)
+		}
+		if _, err := Parse([]byte(bad)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	data, err := os.ReadFile("qemu-amd64/board.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := Parse(data)
+		if err == nil && (b == nil || b.validate() != nil) {
+			t.Error("accepted a board that does not validate")
+		}
+	})
+}

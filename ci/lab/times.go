@@ -1,0 +1,73 @@
+package lab
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Times collects how long tests took and what they measured. The zero value
+// is ready; its methods are safe for concurrent use.
+type Times struct {
+	mu   sync.Mutex
+	rows []timesRow
+}
+
+type timesRow struct {
+	test    string
+	took    time.Duration
+	outcome string
+	notes   []string
+}
+
+// Start begins to time a test; the caller calls the returned function when it ends.
+func (r *Times) Start(t testing.TB) (stop func()) {
+	began := time.Now()
+	return func() {
+		outcome := "ok"
+		if t.Failed() {
+			outcome = "FAILED"
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		row := r.row(t.Name())
+		row.took, row.outcome = time.Since(began), outcome
+		t.Logf("%s after %.1f s", outcome, row.took.Seconds()) // at once, for whoever watches
+	}
+}
+
+// Note adds a measurement to a test's row.
+func (r *Times) Note(t testing.TB, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	t.Log(text)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	row := r.row(t.Name())
+	row.notes = append(row.notes, text)
+}
+
+// row finds or makes a test's row; r.mu must be held.
+func (r *Times) row(test string) *timesRow {
+	i := slices.IndexFunc(r.rows, func(row timesRow) bool { return row.test == test })
+	if i < 0 {
+		i = len(r.rows)
+		r.rows = append(r.rows, timesRow{test: test})
+	}
+	return &r.rows[i]
+}
+
+// Print writes the table: outcome, seconds and name of each test, then its notes.
+func (r *Times) Print(w io.Writer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintln(w, "outcome  seconds  test")
+	for _, row := range r.rows {
+		fmt.Fprintf(w, "%-7s  %7.1f  %s\n", row.outcome, row.took.Seconds(), row.test)
+		for _, note := range row.notes {
+			fmt.Fprintf(w, "%18s%s\n", "", note)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package system
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/digital-mycelium/os/ci/lab"
+	"github.com/digital-mycelium/os/pkg/api"
+)
+
+// Environment variables of the power cuts.
+const (
+	// envSeed repeats the cuts of another run.
+	envSeed = "MYCELIUM_TEST_SEED"
+	// envCuts is how many cuts each of the two stories makes.
+	envCuts = "MYCELIUM_TEST_CUTS"
+)
+
+const defaultCuts = 10
+
+// cuts draws the moments of the power cuts, one in each of n equal parts of
+// the duration, in a random order: every part of the boot is met.
+func cuts(t *testing.T, duration time.Duration) []time.Duration {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv(envSeed); text != "" {
+		var err error
+		seed, err = strconv.ParseUint(text, 10, 64)
+		must(t, envSeed, err)
+	}
+	n := defaultCuts
+	if text := os.Getenv(envCuts); text != "" {
+		var err error
+		n, err = strconv.Atoi(text)
+		must(t, envCuts, err)
+	}
+	t.Logf("%s=%d repeats these moments", envSeed, seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	moments := make([]time.Duration, n)
+	part := duration / time.Duration(n)
+	for i := range moments {
+		moments[i] = time.Duration(i)*part + time.Duration(random.Int64N(int64(part)))
+	}
+	random.Shuffle(n, func(i, j int) { moments[i], moments[j] = moments[j], moments[i] })
+	return moments
+}
+
+// stage says how far a machine had come when its power was cut.
+func stage(m *lab.Machine) string {
+	events, err := m.Events()
+	if err != nil {
+		return err.Error()
+	}
+	last := "before init"
+	for _, e := range events {
+		switch e.Kind {
+		case api.EventStarted, api.EventPhase, api.EventRunning, api.EventAPI, api.EventReady:
+			last = e.String()
+		}
+	}
+	return last
+}
+
+// cutAt starts a machine and cuts its power after a while.
+func cutAt(t *testing.T, m *lab.Machine, moment time.Duration) {
+	t.Helper()
+	must(t, "start", m.Start(t.Context()))
+	select {
+	case <-time.After(moment):
+	case <-t.Context().Done():
+		t.Fatal(t.Context().Err())
+	}
+	t.Logf("power cut after %.1f s: %s", moment.Seconds(), stage(m))
+	must(t, "power cut", m.Kill(t.Context()))
+}
+
+// bootTime is how long a boot takes from power-on to a Ready node.
+func bootTime(t *testing.T, suite *lab.Suite) time.Duration {
+	t.Helper()
+	if known := suite.BootTime(); known != 0 {
+		return known
+	}
+	m := suite.Machine(t, lab.MachineSpec{Name: "measured"})
+	m.MustBoot(t)
+	must(t, "power cut", m.Kill(t.Context()))
+	return suite.BootTime()
+}
+
+// powerCutsFirst: whenever the power goes in a first boot, the next boot makes
+// a Ready node that runs a workload.
+func powerCutsFirst(t *testing.T, suite *lab.Suite) {
+	for i, moment := range cuts(t, bootTime(t, suite)) {
+		t.Run(fmt.Sprintf("cut %d", i+1), func(t *testing.T) {
+			defer suite.Times.Start(t)()
+			m := suite.Machine(t, lab.MachineSpec{Name: "first-cut"})
+			cutAt(t, m, moment)
+			status := m.MustBoot(t)
+			checkRecovered(t, status)
+			must(t, "deploy", m.Deploy(t.Context()))
+			must(t, "workload", m.WaitWorkload(t.Context()))
+		})
+	}
+}
+
+// powerCutsLater: one machine loses its power again and again, as it runs and
+// as it boots, and always comes back with its identity and its workload.
+func powerCutsLater(t *testing.T, suite *lab.Suite) {
+	m := suite.Machine(t, lab.MachineSpec{Name: "later-cut"})
+	first := m.MustBoot(t)
+	must(t, "deploy", m.Deploy(t.Context()))
+	must(t, "workload", m.WaitWorkload(t.Context()))
+	for i, moment := range cuts(t, suite.BootTime()) {
+		ok := t.Run(fmt.Sprintf("cut %d", i+1), func(t *testing.T) {
+			defer suite.Times.Start(t)()
+			defer recordOf(t, m)
+			must(t, "power cut of the running node", m.Kill(t.Context()))
+			cutAt(t, m, moment)
+			status := m.MustBoot(t)
+			checkRecovered(t, status)
+			checkSameMachine(t, first, status)
+			must(t, "workload", m.WaitWorkload(t.Context()))
+		})
+		if !ok {
+			return // what comes after would only repeat the failure
+		}
+	}
+	must(t, "shutdown", m.PowerOff(t.Context()))
+	checkClean(t, m)
+}
+
+// checkRecovered looks at the status of a node after a power cut.
+func checkRecovered(t *testing.T, s *api.Status) {
+	t.Helper()
+	for _, p := range s.Phases {
+		if p.Error != "" {
+			t.Errorf("phase %s: %s", p.Name, p.Error)
+		}
+	}
+	for _, v := range s.Volumes {
+		if v.State == "corrupt" || v.State == "missing" {
+			t.Errorf("volume %s is %s after a power cut", v.Label, v.State)
+		}
+	}
+	if len(s.Problems) != 0 {
+		t.Errorf("problems: %q", s.Problems)
+	}
+}

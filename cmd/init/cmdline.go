@@ -1,0 +1,41 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// cmdline holds the parameters on the kernel's command line that are ours:
+//
+//	mycelium.board=NAME   the board's name, for the status
+//	mycelium.panic=N      seconds to wait before the reboot after a fatal failure
+//	mycelium.config=off   ignore every configuration: DHCP, no machine API
+type cmdline struct {
+	board     string
+	panicWait time.Duration
+	noConfig  bool
+}
+
+// defaultPanicWait is long enough to read, or to photograph, the screen.
+const defaultPanicWait = 10 * time.Second
+
+// parseCmdline reads a kernel command line. What it cannot read it leaves at
+// its default: a typing mistake must not keep a machine from booting.
+func parseCmdline(s string) cmdline {
+	c := cmdline{panicWait: defaultPanicWait}
+	for _, word := range strings.Fields(s) {
+		key, value, _ := strings.Cut(word, "=")
+		switch key {
+		case "mycelium.board":
+			c.board = value
+		case "mycelium.panic":
+			if n, err := strconv.ParseUint(value, 10, 16); err == nil {
+				c.panicWait = time.Duration(n) * time.Second
+			}
+		case "mycelium.config":
+			c.noConfig = value == "off"
+		}
+	}
+	return c
+}

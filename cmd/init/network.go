@@ -1,0 +1,377 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/digital-mycelium/os/cmd/init/internal/netplan"
+	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/config"
+)
+
+// network configures the physical interfaces and follows what becomes of them.
+type network struct {
+	m   *machine
+	log *slog.Logger
+
+	mu      sync.Mutex
+	changed chan struct{}        // closed and replaced when the node address changes
+	settled bool                 // every interface with a link has an address
+	address netip.Addr           // the node's; invalid when there is none
+	started map[string]bool      // interfaces that are looked after
+	learned map[string]leaseInfo // by interface
+}
+
+// leaseInfo is what a DHCP server told besides the address.
+type leaseInfo struct {
+	dns     []netip.Addr
+	ntp     []string
+	domains []string
+}
+
+func newNetwork(m *machine) *network {
+	return &network{m: m, log: m.log.With("part", "network"), changed: make(chan struct{}), started: map[string]bool{}, learned: map[string]leaseInfo{}}
+}
+
+// addressPatience is how long the boot waits for an address on an interface
+// that has a link; the rest of the wait is the services'.
+const addressPatience = 3 * time.Second
+
+// startNetwork brings the interfaces up and leaves the rest to the background.
+// A missing network is no failure of the boot.
+func (m *machine) startNetwork(ctx context.Context) error {
+	n := m.net
+	if lo, err := netlink.LinkByName("lo"); err != nil {
+		return fmt.Errorf("find the loopback interface: %w", err)
+	} else if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("bring the loopback interface up: %w", err)
+	}
+	updates := make(chan struct{}, 1)
+	if err := n.subscribe(ctx, updates); err != nil {
+		return err
+	}
+	n.look(ctx)
+	m.spawn(func() { n.follow(ctx, updates) })
+	if !n.waitSettled(ctx, addressPatience) {
+		m.log.Warn("not every interface has an address yet: going on")
+	}
+	return n.writeResolv()
+}
+
+// subscribe wakes updates when links or addresses change.
+func (n *network) subscribe(ctx context.Context, updates chan<- struct{}) error {
+	wake := func() {
+		select {
+		case updates <- struct{}{}:
+		default:
+		}
+	}
+	links, addrs := make(chan netlink.LinkUpdate, 16), make(chan netlink.AddrUpdate, 16)
+	onError := func(err error) { n.log.Warn("netlink subscription", "error", err) }
+	if err := netlink.LinkSubscribeWithOptions(links, ctx.Done(), netlink.LinkSubscribeOptions{ErrorCallback: onError}); err != nil {
+		return fmt.Errorf("follow the network interfaces: %w", err)
+	}
+	if err := netlink.AddrSubscribeWithOptions(addrs, ctx.Done(), netlink.AddrSubscribeOptions{ErrorCallback: onError}); err != nil {
+		return fmt.Errorf("follow the network addresses: %w", err)
+	}
+	n.m.spawn(func() {
+		for links != nil || addrs != nil {
+			select {
+			case _, ok := <-links:
+				if !ok {
+					links = nil
+				}
+			case _, ok := <-addrs:
+				if !ok {
+					addrs = nil
+				}
+			}
+			wake()
+		}
+	})
+	return nil
+}
+
+// follow looks at the interfaces when something changed, and now and then in
+// case a message was lost.
+func (n *network) follow(ctx context.Context, updates <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-updates:
+			// Pods make many changes at once.
+			if !sleep(ctx, 50*time.Millisecond) {
+				return
+			}
+		case <-time.After(15 * time.Second):
+		}
+		n.look(ctx)
+	}
+}
+
+// look reads the interfaces, begins to look after new ones and publishes what
+// it saw.
+func (n *network) look(ctx context.Context) {
+	all, err := netlink.LinkList()
+	if err != nil {
+		n.log.Warn("cannot list the network interfaces", "error", err)
+		return
+	}
+	var links []netplan.Link
+	for _, l := range all {
+		if !isPhysical(l) {
+			continue
+		}
+		n.lookAfter(ctx, l)
+		links = append(links, describeLink(l))
+	}
+	n.publish(links)
+}
+
+// isPhysical tells Ethernet cards (and the virtual machine's) from bridges,
+// pods' ends of cables, tunnels.
+func isPhysical(l netlink.Link) bool {
+	a := l.Attrs()
+	if a.Flags&net.FlagLoopback != 0 || len(a.HardwareAddr) != 6 {
+		return false
+	}
+	_, err := os.Stat("/sys/class/net/" + a.Name + "/device")
+	return err == nil
+}
+
+func describeLink(l netlink.Link) netplan.Link {
+	a := l.Attrs()
+	out := netplan.Link{Name: a.Name, MAC: a.HardwareAddr.String(), Carrier: a.Flags&net.FlagRunning != 0 || a.OperState == netlink.OperUp}
+	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	if err != nil {
+		return out
+	}
+	for _, ad := range addrs {
+		if ip, ok := netip.AddrFromSlice(ad.IP); ok {
+			ones, _ := ad.Mask.Size()
+			out.Addresses = append(out.Addresses, netip.PrefixFrom(ip.Unmap(), ones))
+		}
+	}
+	return out
+}
+
+// lookAfter brings an interface up by its rule, once.
+func (n *network) lookAfter(ctx context.Context, l netlink.Link) {
+	a := l.Attrs()
+	n.mu.Lock()
+	known := n.started[a.Name]
+	n.started[a.Name] = true
+	n.mu.Unlock()
+	if known {
+		return
+	}
+	rule := netplan.Rule(n.m.config.Network.Interfaces, a.Name, a.HardwareAddr.String())
+	n.log.Info("interface found", "name", a.Name, "mac", a.HardwareAddr.String(), "dhcp", rule.UseDHCP(), "ignore", rule.Ignore)
+	if rule.Ignore {
+		return
+	}
+	if err := netlink.LinkSetUp(l); err != nil {
+		n.log.Error("cannot bring the interface up", "name", a.Name, "error", err)
+		return
+	}
+	if err := setStatic(l, rule); err != nil {
+		n.log.Error("static address", "name", a.Name, "error", err)
+		n.m.board.SetProblem("static/"+a.Name, fmt.Sprintf("%s: %v", a.Name, err))
+	}
+	if rule.UseDHCP() {
+		d := &dhcpClient{n: n, name: a.Name, log: n.log.With("interface", a.Name)}
+		n.m.spawn(func() { d.run(ctx) })
+	}
+}
+
+// setStatic gives the interface the addresses and the default route of its rule.
+func setStatic(l netlink.Link, rule config.Interface) error {
+	for _, s := range rule.Addresses {
+		addr, err := netlink.ParseAddr(s)
+		if err != nil {
+			return fmt.Errorf("address %s: %w", s, err)
+		}
+		if err := netlink.AddrReplace(l, addr); err != nil {
+			return fmt.Errorf("set the address %s: %w", s, err)
+		}
+	}
+	if rule.Gateway == "" {
+		return nil
+	}
+	return setGateway(l, net.ParseIP(rule.Gateway))
+}
+
+// routeMetric is the default route's; a lower interface index wins a tie.
+const routeMetric = 1024
+
+func setGateway(l netlink.Link, gw net.IP) error {
+	r := &netlink.Route{LinkIndex: l.Attrs().Index, Gw: gw, Priority: routeMetric + l.Attrs().Index}
+	err := netlink.RouteReplace(r)
+	if errors.Is(err, unix.ENETUNREACH) { // the router is outside the network (RFC 3442 sites)
+		r.SetFlag(netlink.FLAG_ONLINK)
+		err = netlink.RouteReplace(r)
+	}
+	if err != nil {
+		return fmt.Errorf("set the default route by %s: %w", gw, err)
+	}
+	return nil
+}
+
+// publish puts what was seen into the status and tells who waits for the
+// node's address.
+func (n *network) publish(links []netplan.Link) {
+	n.mu.Lock()
+	before := n.address
+	n.address, _ = netplan.NodeAddress(links, n.m.config.Network.Interfaces, before)
+	n.settled = netplan.Settled(links, n.m.config.Network.Interfaces)
+	after := n.address
+	if after != before {
+		close(n.changed)
+		n.changed = make(chan struct{})
+	}
+	n.mu.Unlock()
+	if netplan.Connected(links) {
+		n.m.board.ClearProblem("network")
+	} else {
+		text := netplan.Problem(links, n.m.config.Network.Interfaces)
+		if !after.IsValid() {
+			text += "; Kubernetes starts when there is an address"
+		}
+		n.m.board.SetProblem("network", text)
+	}
+	ifs := make([]api.Interface, len(links))
+	for i, l := range links {
+		ifs[i] = api.Interface{Name: l.Name, MAC: l.MAC, Up: l.Carrier, Addresses: []string{}}
+		for _, p := range l.Addresses {
+			ifs[i].Addresses = append(ifs[i].Addresses, p.String())
+		}
+	}
+	if s, _ := n.m.board.Get(); !slices.EqualFunc(s.Interfaces, ifs, sameInterface) {
+		n.m.board.Update(func(s *api.Status) { s.Interfaces = ifs })
+	}
+}
+
+func sameInterface(a, b api.Interface) bool {
+	return a.Name == b.Name && a.MAC == b.MAC && a.Up == b.Up && slices.Equal(a.Addresses, b.Addresses)
+}
+
+// nodeAddress returns the node's address and a channel that is closed when it
+// changes.
+func (n *network) nodeAddress() (netip.Addr, <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.address, n.changed
+}
+
+// waitAddress waits until the node has an address, at most for limit (0: until
+// ctx ends).
+func (n *network) waitAddress(ctx context.Context, limit time.Duration) (netip.Addr, error) {
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	for {
+		addr, changed := n.nodeAddress()
+		if addr.IsValid() {
+			return addr, nil
+		}
+		select {
+		case <-ctx.Done():
+			return netip.Addr{}, ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// waitSettled waits until every interface with a link has an address; false
+// after limit.
+func (n *network) waitSettled(ctx context.Context, limit time.Duration) bool {
+	for end := time.Now().Add(limit); ; {
+		n.mu.Lock()
+		settled := n.settled
+		n.mu.Unlock()
+		if settled {
+			return true
+		}
+		if time.Now().After(end) || !sleep(ctx, 20*time.Millisecond) {
+			return false
+		}
+	}
+}
+
+// learn notes what a DHCP server told on an interface.
+func (n *network) learn(name string, info leaseInfo) {
+	n.mu.Lock()
+	n.learned[name] = info
+	n.mu.Unlock()
+	if err := n.writeResolv(); err != nil {
+		n.log.Error("cannot write resolv.conf", "error", err)
+	}
+}
+
+// timeServers returns the NTP servers that DHCP named.
+func (n *network) timeServers() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []string
+	for _, info := range n.learned {
+		all = append(all, info.ntp...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// writeResolv writes /run/resolv.conf: an interface's configured servers in
+// place of those that DHCP named on it.
+func (n *network) writeResolv() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var servers []netip.Addr
+	var domains []string
+	overridden := map[string]bool{}
+	for _, r := range n.m.config.Network.Interfaces {
+		for _, s := range r.Nameservers {
+			if a, err := netip.ParseAddr(s); err == nil {
+				servers = append(servers, a)
+			}
+			overridden[r.Name] = true
+		}
+	}
+	names := make([]string, 0, len(n.learned))
+	for name := range n.learned {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if !overridden[name] {
+			servers = append(servers, n.learned[name].dns...)
+		}
+		domains = append(domains, n.learned[name].domains...)
+	}
+	content := netplan.Resolv(servers, domains)
+	if old, err := os.ReadFile("/run/resolv.conf"); err == nil && string(old) == string(content) {
+		return nil
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// In place, not by rename: /etc/resolv.conf may be bind-mounted somewhere.
+	return os.WriteFile("/run/resolv.conf", content, 0o644)
+}
+
+// searchDomains splits what a server calls the domain name.
+func searchDomains(s string) []string { return strings.Fields(strings.ReplaceAll(s, ",", " ")) }

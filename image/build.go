@@ -1,0 +1,238 @@
+// Package image builds the product's files for a board: the OS file, the disk
+// image with it, and the bill of materials.
+//
+// The same commit gives the same bytes: every time in the output is the
+// commit's, every identifier follows from the content or the board's name.
+// What takes long is kept in the build cache by the content of its inputs.
+// Neither root nor loop devices are needed.
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/digital-mycelium/os/board"
+	"github.com/digital-mycelium/os/image/cache"
+	"github.com/digital-mycelium/os/image/disk"
+	"github.com/digital-mycelium/os/image/sbom"
+	"github.com/digital-mycelium/os/image/uki"
+	"github.com/digital-mycelium/os/initramfs"
+)
+
+// The files that Build leaves in its output directory.
+const (
+	OSFile    = "os.efi"
+	DiskImage = "disk.img"
+	Manifest  = "manifest.json"
+)
+
+// Limit is how large the OS file may be, and Goal how large it should be at
+// most, in bytes.
+const (
+	Limit = 40 << 20
+	Goal  = 34 << 20
+)
+
+// Options say what to build.
+type Options struct {
+	// RepoRoot is the repository's root directory.
+	RepoRoot string
+	// Board is the board's name.
+	Board string
+	// Out is the directory that gets the files; it is created.
+	Out string
+	// Log gets a line when a step begins and when it ends.
+	Log io.Writer
+}
+
+// Result is what was built.
+type Result struct {
+	Version string
+	// Size is the OS file's in bytes.
+	Size int64
+}
+
+// builder is one build.
+type builder struct {
+	repo, out, work string
+	board           *board.Board
+	version         Version
+	log             *progress
+}
+
+// Build builds the files for a board. They appear in the output directory one
+// by one, each only when it is whole; builds into one directory may overlap.
+func Build(ctx context.Context, o Options) (*Result, error) {
+	b := &builder{repo: o.RepoRoot, out: o.Out, log: newProgress(o.Log, time.Now)}
+	var err error
+	if b.board, err = board.Load(o.Board); err != nil {
+		return nil, err
+	}
+	if b.version, err = SourceVersion(ctx, o.RepoRoot); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Out, 0o755); err != nil {
+		return nil, fmt.Errorf("create the output directory: %w", err)
+	}
+	if b.work, err = os.MkdirTemp("", "mycelium-image"); err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(b.work) }()
+	p, err := b.gather(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return b.assemble(ctx, p)
+}
+
+// assemble makes the files out of their parts.
+func (b *builder) assemble(ctx context.Context, p *parts) (*Result, error) {
+	var root string
+	err := b.log.step("root", func() (_ string, err error) {
+		root, err = b.packRoot(ctx, p.root)
+		return sizeOf(root), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var ramfs *initramfs.Result
+	err = b.log.step("initramfs", func() (_ string, err error) {
+		if ramfs, err = initramfs.Build(ctx, initramfs.Config{Init: p.init.File, Root: root, Arch: b.board.Arch}); err != nil {
+			return "", err
+		}
+		return mebibytes(int64(len(ramfs.Data))), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	efi := filepath.Join(b.work, OSFile)
+	err = b.log.step("OS file", func() (string, error) {
+		err := b.writeOSFile(efi, p, ramfs.Data)
+		return sizeOf(efi), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := b.share(p, ramfs, root); err != nil {
+		return nil, err
+	}
+	res := &Result{Version: b.version.Name}
+	err = b.log.step("manifest", func() (_ string, err error) {
+		res.Size, err = b.writeManifest(ctx, p, efi)
+		return fmt.Sprintf("%d components", len(p.all())), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return res, b.log.step("disk image", func() (string, error) {
+		spec := disk.Spec{Board: b.board, OSFile: efi, Loader: p.loader.File, Time: b.version.Time}
+		if err := disk.Write(filepath.Join(b.out, DiskImage), spec); err != nil {
+			return "", err
+		}
+		return DiskImage, errors.Join(b.publish(OSFile), b.publish(Manifest))
+	})
+}
+
+// writeOSFile puts the unified kernel image together.
+func (b *builder) writeOSFile(path string, p *parts, ramfs []byte) error {
+	stub, err := os.ReadFile(p.stub.File)
+	if err != nil {
+		return err
+	}
+	kernel, err := os.ReadFile(p.kernel.File)
+	if err != nil {
+		return err
+	}
+	data, err := uki.Build(uki.Parts{
+		Stub: stub, Linux: kernel, Initrd: ramfs,
+		OSRelease: OSRelease(b.version.Name, b.board.Name),
+		CmdLine:   b.board.CommandLine + " mycelium.board=" + b.board.Name,
+		Uname:     kernelRelease(kernel, p.kernel.Version),
+	})
+	if err != nil {
+		return err
+	}
+	if len(data) > Limit {
+		return fmt.Errorf("the OS file has %s, the limit is %s: see where it goes with `mycelium image sizes`", mebibytes(int64(len(data))), mebibytes(Limit))
+	}
+	return os.WriteFile(path, data, 0o644)
+}
+
+// OSRelease returns what os-release(5) is to say of the system.
+func OSRelease(version, board string) string {
+	return fmt.Sprintf("ID=mycelium\nNAME=\"Digital Mycelium OS\"\nPRETTY_NAME=\"Digital Mycelium OS %s\"\n"+
+		"VERSION_ID=%q\nVARIANT_ID=%s\nHOME_URL=\"https://github.com/digital-mycelium/os\"\n", version, version, board)
+}
+
+// writeManifest writes the bill of materials into the work directory and returns
+// the OS file's size.
+func (b *builder) writeManifest(ctx context.Context, p *parts, efi string) (int64, error) {
+	st, err := os.Stat(efi)
+	if err != nil {
+		return 0, err
+	}
+	m := sbom.Image{Board: b.board.Name, Version: b.version.Name, Size: st.Size(), Created: b.version.Time, Modules: map[string][]sbom.Module{}}
+	if m.SHA256, err = cache.SumFile(efi); err != nil {
+		return 0, err
+	}
+	if m.Tools, err = toolVersions(ctx); err != nil {
+		return 0, err
+	}
+	m.Components = p.all()
+	for _, c := range m.Components {
+		if !isGo(c.File) {
+			continue
+		}
+		if m.Modules[c.Name], err = sbom.Modules(ctx, c.File); err != nil {
+			return 0, err
+		}
+	}
+	data, err := sbom.Write(m)
+	if err != nil {
+		return 0, err
+	}
+	if err := os.WriteFile(filepath.Join(b.work, Manifest), data, 0o644); err != nil {
+		return 0, err
+	}
+	return m.Size, nil
+}
+
+// publish moves a finished file from the work directory to the output.
+func (b *builder) publish(name string) error {
+	data, err := os.ReadFile(filepath.Join(b.work, name))
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(b.out, name+".tmp*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }() // gone already when all went well
+	if _, err := tmp.Write(data); err != nil {
+		tmp.Close()
+		return err
+	}
+	if err := tmp.Chmod(0o644); err != nil {
+		tmp.Close()
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), filepath.Join(b.out, name))
+}
+
+func sizeOf(path string) string {
+	st, err := os.Stat(path)
+	if err != nil {
+		return "absent"
+	}
+	return mebibytes(st.Size())
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%.2f MiB", float64(n)/(1<<20)) }

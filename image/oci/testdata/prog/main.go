@@ -1,0 +1,4 @@
+// Prog does nothing.
+package main
+
+func main() {}

@@ -1,0 +1,197 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+const head = "apiVersion: mycelium.os/v1alpha1\nkind: NodeConfig\n"
+
+// testPair returns a self-signed certificate and its key, PEM.
+func testPair(t testing.TB) (cert, key string) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, k.Public(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kb, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kb}))
+}
+
+// full returns a Config with every field set.
+func full(t testing.TB) *Config {
+	cert, key := testPair(t)
+	yes, no := true, false
+	return &Config{
+		APIVersion: APIVersion, Kind: Kind, Hostname: "kitchen",
+		Network: Network{Interfaces: []Interface{
+			{Name: "eth0", DHCP: &yes, Addresses: []string{"192.168.1.10/24", "fd00::1/64"}, Gateway: "192.168.1.1", Nameservers: []string{"192.168.1.1"}},
+			{MAC: "52:54:00:12:34:56", Ignore: true},
+		}},
+		Time:       Time{Servers: []string{"ntp.example.org", "10.0.0.1:1123"}},
+		API:        API{CA: cert, Certificate: cert, Key: Secret(key)},
+		Kubernetes: Kubernetes{Labels: map[string]string{"example.org/room": "kitchen", "count": "3"}},
+		Console:    Console{Dashboard: &no},
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	for name, c := range map[string]*Config{"default": Default(), "full": full(t)} {
+		doc, err := c.Document()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Parse(doc)
+		if err != nil {
+			t.Fatalf("%s: %v in\n%s", name, err, doc)
+		}
+		if !reflect.DeepEqual(got, c) {
+			t.Errorf("%s: got %#v, want %#v", name, got, c)
+		}
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	cert, key := testPair(t)
+	_, otherKey := testPair(t)
+	indent := func(pem string) string {
+		return "|\n    " + strings.ReplaceAll(strings.TrimSpace(pem), "\n", "\n    ") + "\n"
+	}
+	tests := []struct{ name, doc, want string }{
+		{"empty", "", "the document is empty"},
+		{"only a comment", "# nothing\n", "the document is empty"},
+		{"syntax", head + "hostname: [a\n", "near line 2"},
+		{"tab", head + "time:\n\tservers: []\n", "line 4"},
+		{"two documents", head + "---\n" + head, "more than one YAML document"},
+		{"a list", "- a\n", "line 1, column 1: must be a mapping, not a list"},
+		{"no version", "kind: NodeConfig\n", "apiVersion: is \"\" (write apiVersion: mycelium.os/v1alpha1)"},
+		{"other version", "apiVersion: v2\nkind: NodeConfig\n", "line 1, column 13: apiVersion: is \"v2\""},
+		{"other kind", "apiVersion: mycelium.os/v1alpha1\nkind: Pod\n", "line 2, column 7: kind: is \"Pod\""},
+		{"unknown near", head + "hostnme: a\n", "line 3, column 1: hostnme: unknown field (did you mean hostname?)"},
+		{"unknown far", head + "zzz: a\n", "zzz: unknown field (known here: apiVersion, kind, hostname"},
+		{"unknown deep", head + "network:\n  interfaces:\n    - name: eth0\n      gatway: 10.0.0.1\n", "line 6, column 7: network.interfaces[0].gatway: unknown field (did you mean gateway?)"},
+		{"case", head + "Hostname: a\n", "did you mean hostname?"},
+		{"twice", head + "hostname: a\nhostname: b\n", "line 4, column 1: hostname: stands twice, first on line 3"},
+		{"anchor", head + "hostname: &a b\n", "anchors and aliases are not allowed"},
+		{"merge", head + "<<: {hostname: a}\n", "keys must be plain words"},
+		{"number as text", head + "hostname: 12\n", "line 3, column 11: hostname: must be text, not a number (write \"12\" in quotes)"},
+		{"text as list", head + "time:\n  servers: a\n", "line 4, column 12: time.servers: must be a list, not text"},
+		{"text as bool", head + "console:\n  dashboard: maybe\n", "console.dashboard: must be true or false"},
+		{"list as text", head + "hostname: [a]\n", "hostname: must be a single value, not a list"},
+		{"bad host name", head + "hostname: Kitchen_1\n", "hostname: \"Kitchen_1\" is no host name"},
+		{"nameless interface", head + "network:\n  interfaces:\n    - dhcp: true\n", "line 5, column 7: network.interfaces[0]: the interface is not named"},
+		{"name and mac", head + "network:\n  interfaces:\n    - {name: eth0, mac: '52:54:00:12:34:56'}\n", "the interface is not named"},
+		{"bad mac", head + "network:\n  interfaces:\n    - mac: '52:54'\n", "is no hardware address"},
+		{"bad name", head + "network:\n  interfaces:\n    - name: lo\n", "is no name of a network interface"},
+		{"same interface", head + "network:\n  interfaces:\n    - name: eth0\n    - name: eth0\n", "names the same interface as network.interfaces[0]"},
+		{"ignored with address", head + "network:\n  interfaces:\n    - name: eth0\n      ignore: true\n      addresses: [10.0.0.1/8]\n", "an ignored interface has no addresses"},
+		{"no prefix", head + "network:\n  interfaces:\n    - name: eth0\n      addresses: [10.0.0.1]\n", "line 6, column 19: network.interfaces[0].addresses[0]"},
+		{"multicast", head + "network:\n  interfaces:\n    - name: eth0\n      addresses: [224.0.0.1/8]\n", "is no address with prefix length"},
+		{"gateway elsewhere", head + "network:\n  interfaces:\n    - name: eth0\n      addresses: [10.0.0.1/24]\n      gateway: 10.0.1.1\n", "10.0.1.1 cannot be reached"},
+		{"bad gateway", head + "network:\n  interfaces:\n    - name: eth0\n      gateway: router\n", "\"router\" is no address"},
+		{"bad nameserver", head + "network:\n  interfaces:\n    - name: eth0\n      nameservers: [dns.example]\n", "write an address, not a name"},
+		{"bad time server", head + "time:\n  servers: ['a b', 'x:0', 'y:70000']\n", "time.servers[2]"},
+		{"bad label", head + "kubernetes:\n  labels: {'a/b/c': x}\n", "is no Kubernetes label"},
+		{"label type", head + "kubernetes:\n  labels: {a: 3}\n", "kubernetes.labels.a: must be text, not a number"},
+		{"half an API", head + "api:\n  ca: x\n", "api: is incomplete"},
+		{"no CA", head + "api:\n  ca: x\n  certificate: " + indent(cert) + "  key: " + indent(key), "api.ca: holds no PEM certificate"},
+		{"wrong key", head + "api:\n  ca: " + indent(cert) + "  certificate: " + indent(cert) + "  key: " + indent(otherKey), "certificate and key do not fit"},
+		{"secret type", head + "api:\n  key: 4711\n", "api.key: must be text, not a number (write it in quotes)"},
+		{"too large", strings.Repeat("#", MaxSize+1), "are too many"},
+	}
+	for _, tt := range tests {
+		c, err := Parse([]byte(tt.doc))
+		if err == nil {
+			t.Errorf("%s: no error, got %+v", tt.name, c)
+			continue
+		}
+		if !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %q, want it to hold %q", tt.name, err, tt.want)
+		}
+		if !errors.As(err, new(Errors)) {
+			t.Errorf("%s: error of type %T", tt.name, err)
+		}
+	}
+}
+
+func TestParseReportsAll(t *testing.T) {
+	_, err := Parse([]byte(head + "foo: 1\nbar: 2\n"))
+	var errs Errors
+	if !errors.As(err, &errs) || len(errs) != 2 {
+		t.Fatalf("got %v, want two errors", err)
+	}
+}
+
+func TestUseDHCP(t *testing.T) {
+	yes, no := true, false
+	tests := []struct {
+		rule Interface
+		want bool
+	}{
+		{Interface{}, true},
+		{Interface{DHCP: &no}, false},
+		{Interface{Addresses: []string{"10.0.0.1/8"}}, false},
+		{Interface{Addresses: []string{"10.0.0.1/8"}, DHCP: &yes}, true},
+		{Interface{Ignore: true}, false},
+	}
+	for _, tt := range tests {
+		if got := tt.rule.UseDHCP(); got != tt.want {
+			t.Errorf("%+v: %v, want %v", tt.rule, got, tt.want)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"hostname", "network", "time"}
+	for word, want := range map[string]string{"hostnam": "hostname", "netork": "network", "times": "time", "TIME": "time", "xylophone": "", "": ""} {
+		if got := nearest(word, names); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	doc, err := full(f).Document()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(doc)
+	f.Add([]byte(head))
+	f.Add([]byte(head + "network: {interfaces: [{name: eth0, addresses: [10.0.0.1/8]}]}"))
+	f.Add([]byte(head + "hostname: &a\nkubernetes: {labels: {a: *a}}"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := Parse(b)
+		if err != nil {
+			return
+		}
+		again, err := c.Document()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c2, err := Parse(again)
+		if err != nil {
+			t.Fatalf("own document is refused: %v\n%s", err, again)
+		}
+		if d, _ := c2.Document(); string(d) != string(again) {
+			t.Fatalf("not stable:\n%s\n%s", again, d)
+		}
+	})
+}

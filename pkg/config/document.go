@@ -1,0 +1,59 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Document returns c as a YAML document that Parse reads back to an equal
+// Config, secrets included: keep it as safe as the secrets. Fields that hold
+// their default are left out.
+func (c *Config) Document() ([]byte, error) {
+	node := encodeValue(reflect.ValueOf(c).Elem())
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := enc.Encode(node); err != nil {
+		return nil, fmt.Errorf("write the configuration: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func encodeValue(v reflect.Value) *yaml.Node {
+	switch v.Kind() {
+	case reflect.Pointer:
+		return encodeValue(v.Elem())
+	case reflect.Struct:
+		n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+		for i := range v.NumField() {
+			if field := v.Field(i); !field.IsZero() {
+				n.Content = append(n.Content, scalarNode("!!str", v.Type().Field(i).Tag.Get("yaml")), encodeValue(field))
+			}
+		}
+		return n
+	case reflect.Map:
+		n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+		m := v.Interface().(map[string]string)
+		for _, key := range sortedKeys(m) {
+			n.Content = append(n.Content, scalarNode("!!str", key), scalarNode("!!str", m[key]))
+		}
+		return n
+	case reflect.Slice:
+		n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+		for i := range v.Len() {
+			n.Content = append(n.Content, encodeValue(v.Index(i)))
+		}
+		return n
+	case reflect.Bool:
+		return scalarNode("!!bool", fmt.Sprint(v.Bool()))
+	default:
+		return scalarNode("!!str", v.String())
+	}
+}
+
+func scalarNode(tag, value string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: value}
+}

@@ -1,0 +1,103 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Error is one thing that is wrong with a document.
+type Error struct {
+	// Line and Column count from 1; 0 when the place is not known. A syntax
+	// error has a line only, and the mistake may be one line further on.
+	Line, Column int
+	// Field is the path of the field, e.g. "network.interfaces[0].gateway".
+	Field   string
+	Message string
+	// Hint says what to write instead; may be empty.
+	Hint string
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	switch {
+	case e.Column > 0:
+		fmt.Fprintf(&b, "line %d, column %d: ", e.Line, e.Column)
+	case e.Line > 0:
+		fmt.Fprintf(&b, "near line %d: ", e.Line)
+	}
+	if e.Field != "" {
+		b.WriteString(e.Field + ": ")
+	}
+	b.WriteString(e.Message)
+	if e.Hint != "" {
+		b.WriteString(" (" + e.Hint + ")")
+	}
+	return b.String()
+}
+
+// Errors are all that is wrong with a document, in the order of the text.
+type Errors []*Error
+
+func (e Errors) Error() string {
+	s := make([]string, len(e))
+	for i := range e {
+		s[i] = e[i].Error()
+	}
+	return strings.Join(s, "; ")
+}
+
+// Parse reads a document. The error is of type Errors unless reading failed.
+func Parse(document []byte) (*Config, error) {
+	if len(document) > MaxSize {
+		return nil, Errors{{Message: fmt.Sprintf("%d bytes are too many (%d at most)", len(document), MaxSize)}}
+	}
+	root, err := parseTree(document)
+	if err != nil {
+		return nil, err
+	}
+	c := &Config{}
+	d := decoder{positions: map[string]*yaml.Node{}}
+	d.document(root, c)
+	if len(d.errs) == 0 {
+		d.validate(c)
+	}
+	if len(d.errs) > 0 {
+		return nil, d.errs
+	}
+	return c, nil
+}
+
+// parseTree returns the mapping of the only YAML document in b.
+func parseTree(b []byte) (*yaml.Node, error) {
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	var doc, second yaml.Node
+	if err := dec.Decode(&doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, Errors{{Message: "the document is empty", Hint: "begin with apiVersion: " + APIVersion}}
+		}
+		return nil, Errors{syntaxError(err)}
+	}
+	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
+		return nil, Errors{{Line: max(second.Line, 1), Column: max(second.Column, 1), Message: "more than one YAML document", Hint: "remove what follows the second ---"}}
+	}
+	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
+		return nil, Errors{{Message: "the document is empty", Hint: "begin with apiVersion: " + APIVersion}}
+	}
+	return doc.Content[0], nil
+}
+
+// syntaxError turns the parser's "yaml: line 3: did not find ..." into an Error.
+func syntaxError(err error) *Error {
+	e := &Error{Message: strings.TrimPrefix(err.Error(), "yaml: ")}
+	var line int
+	if n, _ := fmt.Sscanf(e.Message, "line %d:", &line); n == 1 {
+		_, e.Message, _ = strings.Cut(e.Message, ": ")
+		e.Line = line
+	}
+	return e
+}

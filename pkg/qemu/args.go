@@ -1,0 +1,108 @@
+package qemu
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Names of the files in a node's directory, which is QEMU's working directory.
+const (
+	diskFile    = "disk.img"
+	espDir      = "esp"
+	varsFile    = "vars.fd"
+	configFile  = "config.yaml"
+	serialFile  = "serial.log"
+	serialSock  = "serial.sock"
+	qmpSock     = "qmp.sock"
+	outputFile  = "qemu.log"
+	processFile = "process.json"
+	specFile    = "node.json"
+	kubeFile    = "kubeconfig"
+)
+
+// layout says which of a node's optional files exist.
+type layout struct {
+	// esp: the machine starts the OS file in espDir, not the disk's.
+	esp bool
+	// config: there is a configuration to hand over.
+	config bool
+}
+
+// arguments is QEMU's command line for a spec that is resolved: every default
+// filled in, every host port chosen.
+func arguments(s NodeSpec, l layout) []string {
+	args := []string{
+		"-name", s.Name,
+		"-no-user-config", "-nodefaults",
+		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny",
+		"-machine", "q35",
+	}
+	args = append(args, s.Acceleration.arguments()...)
+	args = append(
+		args,
+		"-smp", strconv.Itoa(s.CPUs),
+		"-m", strconv.Itoa(s.MemoryMiB),
+		"-rtc", rtcArgument(s),
+		"-display", "none", "-vga", "std",
+		"-chardev", "socket,id=qmp,path="+qmpSock+",server=on,wait=off",
+		"-mon", "chardev=qmp,mode=control",
+		"-chardev", "socket,id=serial,path="+serialSock+",server=on,wait=off,logfile="+serialFile+",logappend=on",
+		"-serial", "chardev:serial",
+		"-object", "rng-random,id=rng,filename=/dev/urandom",
+		"-device", "virtio-rng-pci,rng=rng",
+		"-device", "i6300esb",
+		"-action", "watchdog=reset",
+	)
+	args = append(args, diskArguments(s, l)...)
+	args = append(args, networkArguments(s)...)
+	if l.config {
+		args = append(args, "-fw_cfg", "name="+ConfigItem+",file="+configFile)
+	}
+	return append(args, s.ExtraArgs...)
+}
+
+func rtcArgument(s NodeSpec) string {
+	base := "utc"
+	if !s.RTC.IsZero() {
+		base = s.RTC.UTC().Format("2006-01-02T15:04:05")
+	}
+	return "base=" + base + ",clock=host"
+}
+
+func diskArguments(s NodeSpec, l layout) []string {
+	var args []string
+	if s.Firmware == UEFI {
+		args = append(args,
+			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+escape(s.Host.FirmwareCode),
+			"-drive", "if=pflash,unit=1,format=raw,file="+varsFile)
+	}
+	bootIndex := 1 // 0 is what QEMU itself uses for -kernel
+	if l.esp {
+		args = append(args,
+			"-drive", "if=none,id=esp,format=raw,readonly=on,file=fat:"+espDir,
+			"-device", "virtio-blk-pci,drive=esp,bootindex=1")
+		bootIndex = 2
+	}
+	return append(args,
+		"-drive", fmt.Sprintf("if=none,id=disk,format=raw,file=%s,cache=%s,discard=unmap,detect-zeroes=unmap",
+			diskFile, s.DiskCache),
+		"-device", fmt.Sprintf("virtio-blk-pci,drive=disk,serial=disk,bootindex=%d", bootIndex))
+}
+
+func networkArguments(s NodeSpec) []string {
+	user := "user,id=" + WAN + ",ipv6=off"
+	for _, f := range s.Forwards {
+		user += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.Host, f.Guest)
+	}
+	args := []string{"-netdev", user, "-device", "virtio-net-pci,netdev=" + WAN + ",romfile=,mac=" + s.WANMAC}
+	if s.Segment.Group == "" {
+		return args
+	}
+	return append(args,
+		"-netdev", fmt.Sprintf("socket,id=%s,mcast=%s:%d,localaddr=127.0.0.1", LAN, s.Segment.Group, s.Segment.Port),
+		"-device", "virtio-net-pci,netdev="+LAN+",romfile=,mac="+s.LANMAC)
+}
+
+// escape doubles commas, which separate options.
+func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }

@@ -1,0 +1,30 @@
+package e2fsck
+
+import (
+	"debug/elf"
+	"testing"
+)
+
+func TestBuild(t *testing.T) {
+	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
+		c, err := Build(t.Context(), "../..", arch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := elf.Open(c.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Machine != machine {
+			t.Errorf("%s: program is for %v", arch, f.Machine)
+		}
+		for _, p := range f.Progs {
+			if p.Type == elf.PT_INTERP {
+				t.Errorf("%s: program is not static", arch)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
