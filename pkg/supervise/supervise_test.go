@@ -154,14 +154,21 @@ func TestStop(t *testing.T) {
 
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := &starts{begin: time.Now(), next: func(int) (*fakeProcess, error) { return &fakeProcess{}, nil }}
-		run(Spec{Name: "x", Start: st.start}, time.Minute, func(s *Service) {
+		st := &starts{begin: time.Now(), next: func(int) (*fakeProcess, error) { return &fakeProcess{deaf: true}, nil }}
+		spec := Spec{
+			Name: "x", Start: st.start, StopTimeout: 5 * time.Second,
+			Wait: func(context.Context) error { time.Sleep(2 * time.Second); return nil },
+		}
+		run(spec, time.Minute, func(s *Service) {
+			time.Sleep(time.Second)
 			s.Restart("not yet running: forgotten")
 			time.Sleep(10 * time.Second)
 			s.Restart("address changed")
+			time.Sleep(time.Second)
 			s.Restart("and again: one is under way")
 		})
-		if want := []time.Duration{0, 10 * time.Second}; !slices.Equal(st.at, want) {
+		// The process needs 5 s to be killed, the conditions 2 s.
+		if want := []time.Duration{2 * time.Second, 18 * time.Second}; !slices.Equal(st.at, want) {
 			t.Errorf("started at %v, want %v", st.at, want)
 		}
 	})
