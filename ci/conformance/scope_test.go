@@ -113,6 +113,23 @@ func namespaceOf(name string) string {
 	return strings.Trim(clean[:min(len(clean), 45)], "-") + "-" + utilrand.String(4)
 }
 
+// Fatal and the others keep the reason for the table at the end of the run.
+func (s *scope) Fatal(args ...any) { s.Helper(); s.Fatalf("%s", fmt.Sprint(args...)) }
+
+func (s *scope) Fatalf(format string, args ...any) {
+	s.Helper()
+	s.Errorf(format, args...)
+	s.FailNow()
+}
+
+func (s *scope) Error(args ...any) { s.Helper(); s.Errorf("%s", fmt.Sprint(args...)) }
+
+func (s *scope) Errorf(format string, args ...any) {
+	s.Helper()
+	s.suite.Times.Failure(s.T, fmt.Sprintf(format, args...))
+	s.T.Errorf(format, args...)
+}
+
 // must ends the case when err is not nil.
 func (s *scope) must(step string, err error) {
 	s.Helper()

@@ -49,6 +49,16 @@ func (r *Times) Note(t testing.TB, format string, args ...any) {
 	row.notes = append(row.notes, text)
 }
 
+// Failure adds why a test failed to its row: what the table says at the end of
+// a long run need not be searched for in it. The caller ends the test.
+func (r *Times) Failure(t testing.TB, reason string) {
+	const most = 1500 // bytes
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	row := r.row(t.Name())
+	row.notes = append(row.notes, reason[:min(most, len(reason))])
+}
+
 // row finds or makes a test's row; r.mu must be held.
 func (r *Times) row(test string) *timesRow {
 	i := slices.IndexFunc(r.rows, func(row timesRow) bool { return row.test == test })
