@@ -47,8 +47,10 @@ func newNetwork(m *machine) *network {
 }
 
 // addressPatience is how long the boot waits for an address on an interface
-// that has a link; the rest of the wait is the services'.
-const addressPatience = 3 * time.Second
+// that has a link, and for the link of one with a static address (a gigabit
+// card negotiates for some three seconds); the rest of the wait is the
+// services'.
+const addressPatience = 5 * time.Second
 
 // startNetwork brings the interfaces up and leaves the rest to the background.
 // A missing network is no failure of the boot.

@@ -95,15 +95,18 @@ func isStatic(rule config.Interface, a netip.Addr) bool {
 }
 
 // Settled reports whether every interface that has a link, and is to have an
-// address, has one: nothing more is worth waiting for.
+// address, has one: nothing more is worth waiting for. An interface with an
+// address of its own in the configuration counts whether it has a link or not:
+// its address would be the node's, and a link comes up some time after its
+// interface.
 func Settled(links []Link, rules []config.Interface) bool {
 	some := false
 	for _, l := range links {
 		rule := Rule(rules, l.Name, l.MAC)
-		if !l.Carrier || rule.Ignore {
+		if rule.Ignore || !l.Carrier && len(rule.Addresses) == 0 {
 			continue
 		}
-		if !slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool {
+		if !l.Carrier || !slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool {
 			return !p.Addr().IsLinkLocalUnicast() && (p.Addr().Is4() || !rule.UseDHCP())
 		}) {
 			return false

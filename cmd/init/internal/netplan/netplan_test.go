@@ -77,7 +77,7 @@ func TestConnected(t *testing.T) {
 }
 
 func TestSettled(t *testing.T) {
-	rules := []config.Interface{{Name: "eth9", Ignore: true}}
+	rules := []config.Interface{{Name: "eth8", Addresses: []string{"10.1.0.1/16"}}, {Name: "eth9", Ignore: true}}
 	tests := []struct {
 		name  string
 		links []Link
@@ -90,6 +90,8 @@ func TestSettled(t *testing.T) {
 		{"one", []Link{link("eth0", true, "fe80::1/64", "10.0.0.1/8")}, true},
 		{"one of two", []Link{link("eth0", true, "10.0.0.1/8"), link("eth1", true)}, false},
 		{"the other has no link", []Link{link("eth0", true, "10.0.0.1/8"), link("eth1", false)}, true},
+		{"the static one has no link yet", []Link{link("eth0", true, "10.0.0.1/8"), link("eth8", false, "10.1.0.1/16")}, false},
+		{"the static one has its link", []Link{link("eth0", true, "10.0.0.1/8"), link("eth8", true, "10.1.0.1/16")}, true},
 		{"the other is ignored", []Link{link("eth0", true, "10.0.0.1/8"), link("eth9", true)}, true},
 	}
 	for _, tt := range tests {
