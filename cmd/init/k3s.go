@@ -18,6 +18,7 @@ import (
 )
 
 const (
+	k3sName       = "k3s" // of the service
 	k3sPath       = "/bin/k3s"
 	k3sConfigDir  = "/state/rancher"
 	k3sKubeconfig = "/state/rancher/k3s.yaml"
@@ -33,7 +34,7 @@ func (m *machine) k3sSpec() supervise.Spec {
 	var used netip.Addr
 	var service context.CancelFunc = func() {}
 	return supervise.Spec{
-		Name:        "k3s",
+		Name:        k3sName,
 		StopTimeout: 30 * time.Second,
 		Wait: func(ctx context.Context) error {
 			if len(m.blockers) > 0 {
@@ -56,13 +57,13 @@ func (m *machine) k3sSpec() supervise.Spec {
 			ctx, service = context.WithCancel(ctx)
 			// containerd is the same program; one that outlived a killed K3s would
 			// keep its successor from starting.
-			endStrays(filepath.Join(cgroupRoot, "services", "k3s"), k3sPath)
+			endStrays(filepath.Join(cgroupRoot, "services", k3sName), k3sPath)
 			if err := placeFiles(); err != nil {
 				return nil, err
 			}
 			addr := used
 			m.spawn(func() { m.restartOnNewAddress(ctx, addr) })
-			return m.startProcess(ctx, "k3s", k3sCommand(m.hostname, addr, m.config.Kubernetes.Labels))
+			return m.startProcess(ctx, k3sName, k3sCommand(m.hostname, addr, m.config.Kubernetes.Labels))
 		},
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,8 +67,17 @@ func (m *machine) publishServices() {
 		list[i] = api.Service{Name: st.Name, State: st.State, PID: st.PID, Restarts: st.Restarts, Since: st.Since, LastError: st.LastError}
 	}
 	m.mu.Unlock()
-	m.board.Update(func(s *api.Status) { s.Services = list })
+	m.board.Update(func(s *api.Status) {
+		s.Services = list
+		if s.Kubernetes.APIUp && slices.ContainsFunc(list, notRunningK3s) {
+			s.Kubernetes.APIUp, s.Kubernetes.NodeReady = false, false
+			s.Kubernetes.Reason = "Kubernetes ended and is started again"
+		}
+	})
 }
+
+// notRunningK3s reports whether s is Kubernetes, between two lives.
+func notRunningK3s(s api.Service) bool { return s.Name == k3sName && s.State != supervise.Running }
 
 // restartServices starts the running services again.
 func (m *machine) restartServices(reason string) {
