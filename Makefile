@@ -67,8 +67,12 @@ test-upstream: image demo-image ## a part of Kubernetes' own end-to-end tests (a
 	$(GO) test -count=1 -timeout 240m -v -tags upstream -run TestUpstream ./ci/conformance
 
 .PHONY: test-k3s
-test-k3s: ## vet and unit tests of the stripped K3s with its patched modules
+test-k3s: ## vet and unit tests of the stripped K3s and of what is changed in its modules
 	$(GO) run ./rootfs/k3sbuild/cmd/k3sbuild test
+
+.PHONY: test-variants
+test-variants: ## compile what no image has yet: K3s and rt for arm64, K3s with embedded etcd
+	$(GO) test -count=1 -timeout 60m -v -tags variants -run TestVariants ./rootfs/k3sbuild
 
 .PHONY: sizes
 sizes: ## show each component's share of the OS file

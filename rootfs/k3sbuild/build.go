@@ -82,6 +82,9 @@ func buildProgram(ctx context.Context, repoRoot string, p program, arch string) 
 		return c, fmt.Errorf("build %s for %s: %w", p.name, arch, err)
 	}
 	c.File = filepath.Join(dir, p.name)
+	if err := checkProgram(c.File, arch); err != nil {
+		return c, err
+	}
 	if c.SHA256, err = cache.SumFile(c.File); err != nil {
 		return c, err
 	}
