@@ -21,7 +21,7 @@ const (
 	k3sName       = "k3s" // of the service
 	k3sPath       = "/bin/k3s"
 	k3sConfigDir  = "/state/rancher"
-	k3sKubeconfig = "/state/rancher/k3s.yaml"
+	k3sKubeconfig = k3sConfigDir + "/k3s.yaml"
 	k3sData       = "/var/lib/rancher/k3s"
 	imagesDir     = k3sData + "/agent/images"
 	cniDir        = "/run/cni/net.d"
@@ -58,6 +58,9 @@ func (m *machine) k3sSpec() supervise.Spec {
 			// containerd is the same program; one that outlived a killed K3s would
 			// keep its successor from starting.
 			endStrays(filepath.Join(cgroupRoot, "services", k3sName), k3sPath)
+			if err := prepareK3sFiles(m.log); err != nil {
+				return nil, err
+			}
 			if err := placeFiles(); err != nil {
 				return nil, err
 			}
@@ -101,6 +104,7 @@ func k3sCommand(name string, addr netip.Addr, labels map[string]string) command 
 	args := []string{
 		"server",
 		"--data-dir=" + k3sData,
+		"--token-file=" + k3sTokenPath,
 		"--node-name=" + name,
 		"--node-ip=" + addr.String(),
 		"--tls-san=" + name, "--tls-san=127.0.0.1", "--tls-san=localhost",

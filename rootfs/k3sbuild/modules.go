@@ -41,6 +41,7 @@ func k3sModules() []module {
 			path:   "github.com/k3s-io/kine",
 			remove: []removal{{glob: "pkg/drivers/sqlite/sqlite_nocgo.go"}},
 		},
+		{path: "github.com/containerd/containerd/v2"},
 		{path: "github.com/godbus/dbus/v5"},
 		{path: "github.com/google/go-cmp"},
 	}

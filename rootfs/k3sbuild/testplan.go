@@ -26,6 +26,7 @@ func testPlan(program string) plan {
 	}
 	return plan{
 		tested: []string{
+			"github.com/containerd/containerd/v2/core/diff/apply",  // layers on the disk before they count
 			"github.com/k3s-io/k3s/pkg/agent/containerd",           // containerd's configuration
 			"github.com/k3s-io/k3s/pkg/authenticator/passwordfile", // secrets without scrypt
 			"github.com/k3s-io/k3s/pkg/daemons/control/deps",       // key of service accounts

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// K3s and the libraries that it consists of write certificates, keys and
+// credentials without waiting for the disk. After a power cut such a file may be
+// empty or full of zero bytes, and K3s takes what exists for good: it ends with
+// an error at each start from then on. What can be made anew, or is kept in the
+// database as well, is removed when it is torn; the two secrets of which neither
+// is true are made here, durably, before K3s starts for the first time.
+
+// Secrets of K3s that lie on DATA, with the database that they belong to.
+const (
+	k3sTokenPath        = "/var/lib/mycelium/k3s-token"         // the database's bootstrap data is encrypted with it
+	k3sNodePasswordPath = "/var/lib/mycelium/k3s-node-password" // the database keeps its hash
+)
+
+// k3sNodePassword is where K3s reads the node's password.
+const k3sNodePassword = k3sConfigDir + "/node/password"
+
+// tornFolders hold text files alone, here and in the folders below.
+func tornFolders() []string {
+	return []string{k3sData + "/server/tls", k3sData + "/server/cred", k3sData + "/agent/etc", "/var/lib/kubelet/pki"}
+}
+
+// tornFiles match single files of that kind.
+func tornFiles() []string {
+	return []string{k3sData + "/server/*", k3sData + "/agent/*"}
+}
+
+// prepareK3sFiles makes K3s' files fit for a start.
+func prepareK3sFiles(log *slog.Logger) error {
+	if _, err := loadSecret(k3sTokenPath); err != nil {
+		return fmt.Errorf("token of the cluster: %w", err)
+	}
+	password, err := loadSecret(k3sNodePasswordPath)
+	if err != nil {
+		return fmt.Errorf("password of the node: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(k3sNodePassword), 0o700); err != nil {
+		return fmt.Errorf("password of the node: %w", err)
+	}
+	if err := writeFileSync(k3sNodePassword, []byte(password+"\n"), 0o600); err != nil {
+		return fmt.Errorf("password of the node: %w", err)
+	}
+	return removeTorn(log, tornFolders(), tornFiles())
+}
+
+var secretPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// loadSecret reads a secret of 32 hexadecimal digits, or makes it. One that is
+// there and is none is an error: to make another would lock the node out of its
+// own cluster.
+func loadSecret(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		if s := strings.TrimSpace(string(b)); secretPattern.MatchString(s) {
+			return s, nil
+		}
+		return "", fmt.Errorf("%s does not hold 32 hexadecimal digits: restore it from a backup, or reset the node", path)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	raw := make([]byte, 16)
+	if _, err := rand.Read(raw); err != nil {
+		return "", err
+	}
+	s := hex.EncodeToString(raw)
+	return s, writeFileSync(path, []byte(s+"\n"), 0o600)
+}
+
+// removeTorn removes the torn files below folders and among those that the
+// globs match.
+func removeTorn(log *slog.Logger, folders, globs []string) error {
+	look := func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // before the first start, or K3s' own doing
+		}
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		is, err := torn(path)
+		if err != nil || !is {
+			return err
+		}
+		log.Warn("a power cut left this file without content: K3s makes it again", "file", path)
+		return os.Remove(path)
+	}
+	for _, dir := range folders {
+		if err := filepath.WalkDir(dir, look); err != nil {
+			return fmt.Errorf("look for torn files: %w", err)
+		}
+	}
+	for _, glob := range globs {
+		paths, err := filepath.Glob(glob)
+		if err != nil {
+			return fmt.Errorf("look for torn files: %w", err)
+		}
+		for _, path := range paths {
+			info, err := os.Lstat(path)
+			if err == nil {
+				err = look(path, fs.FileInfoToDirEntry(info), nil)
+			}
+			if err != nil {
+				return fmt.Errorf("look for torn files: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// torn reports whether a text file is empty or has zero bytes.
+func torn(path string) (bool, error) {
+	b, err := os.ReadFile(path)
+	return len(b) == 0 || bytes.IndexByte(b, 0) >= 0, err
+}
