@@ -165,8 +165,22 @@ func (s *scope) refused(what string, err error, parts ...string) {
 	s.want("refusal of "+what, err.Error(), parts...)
 }
 
-// tryKubectl runs the stock kubectl in the case's namespace.
+// tryKubectl runs the stock kubectl in the case's namespace. The client gives
+// an answer 32 s when it asks what the API offers; an emulated node with several
+// cases at once may need longer for its documents, and has them ready for the
+// next question.
 func (s *scope) tryKubectl(stdin string, args ...string) (string, error) {
+	const attempts = 3
+	for n := 1; ; n++ {
+		out, err := s.kubectlOnce(stdin, args...)
+		if err == nil || n == attempts || !strings.Contains(err.Error(), "Client.Timeout exceeded") {
+			return out, err
+		}
+		s.Logf("again, after: %v", err)
+	}
+}
+
+func (s *scope) kubectlOnce(stdin string, args ...string) (string, error) {
 	cmd := exec.CommandContext(s.ctx, s.kubectl, append([]string{"--kubeconfig", s.kubeconfig, "-n", s.ns}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Env = append(os.Environ(), "HOME="+s.suite.Out, "KUBE_EDITOR=true")
