@@ -78,7 +78,8 @@ func (c *Clock) read() (now time.Time, behind bool) {
 // Observe raises the floor to t, a time that somebody trusted has signed. A time
 // ahead of a machine's clock that works raises it only as far as that clock: one
 // issuer's wrong clock does not spread. A machine whose clock is behind its
-// floor has nothing better than t and takes it.
+// floor has nothing better than t and takes it. When the file cannot be written
+// the floor is raised all the same, and the next call tries again.
 func (c *Clock) Observe(t time.Time) error {
 	if err := checkTime(t); err != nil {
 		return fmt.Errorf("raise the %s: %w: %w", clockName, ErrMalformed, err)

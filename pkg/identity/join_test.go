@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto/tls"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -65,5 +66,32 @@ func TestJoin(t *testing.T) {
 	wantErr(t, serr, ErrWrongNetwork)
 	if read+read2 != 0 {
 		t.Error("payload was read")
+	}
+}
+
+// After a rotation a newcomer accepts the network by its id and the invite's anchor.
+func TestJoinAfterRotation(t *testing.T) {
+	n := newNetwork(t, "a")
+	i := n.newIssuer()
+	next := testKey("next")
+	noErr(t, n.v.AddRotation(n.rotate(1, n.root, next, 30*day)))
+	d := n.delegation()
+	d.Root, d.FirstSerial = next.Public(), 200
+	noErr(t, i.SetDelegation(sign(t, next, d)))
+	token, err := i.Invite(Caps{Node: Agent}, 1, time.Hour)
+	noErr(t, err)
+	inv := token.Invite()
+	if inv.Network != n.id || inv.Anchor != NetworkOf(next.Public()) {
+		t.Errorf("the token says %+v", inv)
+	}
+	v, err := CreateVerifier(filepath.Join(n.dir, "newcomer"), inv.Network, inv.Anchor, n.clock)
+	noErr(t, err)
+	cred, err := i.Admit(n.request1(token, "one"))
+	noErr(t, err)
+	n.now = t0.Add(6 * day)
+	_, err = v.Verify(cred)
+	noErr(t, err)
+	if v.Network() != n.id {
+		t.Errorf("network %s", v.Network())
 	}
 }

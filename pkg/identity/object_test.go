@@ -3,6 +3,7 @@ package identity
 import (
 	"bytes"
 	"crypto"
+	"flag"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -127,16 +128,17 @@ func mutate(r *rand.Rand, data []byte) []byte {
 	return out
 }
 
+var mutations = flag.Int("mutations", 20_000, "how many changed statements, credentials and tokens each to try")
+
 // Thousands of changed statements, credentials and tokens: no panic, none accepted.
 func TestMutationsAreRefused(t *testing.T) {
-	const rounds = 20_000
 	n := newNetwork(t, "a")
 	samples := n.samples()
 	cred := n.join(samples[kindDelegation], samples[kindCertificate])
 	token, err := newToken(samples[kindInvite])
 	noErr(t, err)
 	r := rand.New(rand.NewPCG(1, 2))
-	for i := range rounds {
+	for i := range *mutations {
 		k := kindRotation + kind(i%len(samples))
 		if bad := mutate(r, samples[k]); !bytes.Equal(bad, samples[k]) {
 			if _, err := parseAs(k, bad); err == nil {

@@ -101,6 +101,19 @@ func TestStateFilesAreMadeOnce(t *testing.T) {
 	}
 }
 
+// A member is let in although the floor that its certificate raises cannot be written.
+func TestFullDiskLocksNobodyOut(t *testing.T) {
+	n := newNetwork(t, "a")
+	n.clock.path = filepath.Join(n.dir, "gone", "clock")
+	_, err := n.v.Verify(n.credential(n.delegation(), n.certificate("operator")))
+	noErr(t, err)
+	wantErr(t, n.clock.Observe(t0), fs.ErrNotExist)
+	n.now = time.Unix(0, 0)
+	if n.clock.Now().Before(t0) {
+		t.Errorf("the clock shows %s", utc(n.clock.Now()))
+	}
+}
+
 // When a state file cannot be written, what it would have recorded has not happened.
 func TestNothingHappensUnrecorded(t *testing.T) {
 	n := newNetwork(t, "a")

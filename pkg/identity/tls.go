@@ -68,8 +68,8 @@ func (s tlsSigner) Sign(r io.Reader, message []byte, opts crypto.SignerOpts) ([]
 
 // TLSOptions says who shows what, and whom to accept.
 type TLSOptions struct {
-	// Certificate returns one's own certificate, from TLSCertificate. It is called
-	// for each handshake, so that a renewed one is taken up.
+	// Certificate returns one's own certificate, from TLSCertificate. It must be set
+	// and is called for each handshake, so that a renewed one is taken up.
 	Certificate func() (*tls.Certificate, error)
 	// Peer is the only member to accept; the zero PublicKey accepts every one.
 	Peer PublicKey
