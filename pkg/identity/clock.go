@@ -27,7 +27,7 @@ const (
 type Clock struct {
 	path   string
 	system func() time.Time
-	start  time.Time // has a monotonic reading
+	run    func() time.Duration // since the start, whatever happens to the machine's clock
 
 	mu    sync.Mutex
 	floor time.Time // as it was at start
@@ -52,7 +52,9 @@ func OpenClock(path string, build time.Time, system func() time.Time) (*Clock, e
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	c := &Clock{path: path, system: system, start: time.Now(), floor: later(build, st.Floor), saved: st.Floor}
+	start := time.Now() // has a monotonic reading
+	run := func() time.Duration { return time.Since(start) }
+	c := &Clock{path: path, system: system, run: run, floor: later(build, st.Floor), saved: st.Floor}
 	if err != nil {
 		if err := c.save(); err != nil {
 			return nil, err
@@ -71,7 +73,7 @@ func (c *Clock) Now() time.Time {
 func (c *Clock) read() (now time.Time, behind bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	floor, system := c.floor.Add(time.Since(c.start)), c.system()
+	floor, system := c.floor.Add(c.run()), c.system()
 	return later(floor, system), system.Before(floor.Add(-Skew))
 }
 
@@ -90,7 +92,7 @@ func (c *Clock) Observe(t time.Time) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	run := time.Since(c.start)
+	run := c.run()
 	c.floor = later(c.floor, t.Add(-run))
 	if c.floor.Add(run).Sub(c.saved) < floorStep {
 		return nil
@@ -106,7 +108,7 @@ func (c *Clock) Close() error {
 }
 
 func (c *Clock) save() error {
-	st := clockState{Floor: c.floor.Add(time.Since(c.start)).UTC().Truncate(time.Second)}
+	st := clockState{Floor: c.floor.Add(c.run()).UTC().Truncate(time.Second)}
 	if err := writeState(c.path, clockName, st); err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ func newNetwork(t testing.TB, label string) *network {
 	var err error
 	n.clock, err = OpenClock(filepath.Join(n.dir, "clock"), t0.Add(-100*day), func() time.Time { return n.now })
 	noErr(t, err)
+	n.clock.run = func() time.Duration { return 0 } // time passes when a test says so
 	n.v, err = CreateVerifier(filepath.Join(n.dir, "trust"), n.id, NetworkID{}, n.clock)
 	noErr(t, err)
 	return n
