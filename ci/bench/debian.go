@@ -35,6 +35,8 @@ func (debianSide) Milestones() []milestone {
 func (s debianSide) Spec(spec qemu.NodeSpec) (qemu.NodeSpec, error) {
 	spec.Image = s.disk
 	spec.Forwards = []qemu.Forward{{Guest: qemu.KubernetesPort}}
+	spec.ExtraArgs = append(spec.ExtraArgs,
+		"-chardev", "socket,id=probe,server=on,wait=off,path="+probeSocket, "-serial", "chardev:probe")
 	return spec, nil
 }
 

@@ -30,13 +30,11 @@ type machine struct {
 	followed      chan struct{}
 }
 
-// probeSocket is the machine's second serial port, in its directory.
+// probeSocket is the Debian side's second serial port, in the machine's directory.
 const probeSocket = "probe.sock"
 
 // startMachine starts what spec describes and follows its console.
 func startMachine(ctx context.Context, spec qemu.NodeSpec) (*machine, error) {
-	spec.ExtraArgs = append(spec.ExtraArgs,
-		"-chardev", "socket,id=probe,server=on,wait=off,path="+probeSocket, "-serial", "chardev:probe")
 	node, err := qemu.Start(ctx, spec)
 	if err != nil {
 		return nil, err

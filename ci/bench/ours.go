@@ -125,7 +125,7 @@ func (s ourSide) Usage(ctx context.Context, m *machine) (usage, error) {
 		Details: map[string]string{"status.json": string(text)},
 	}
 	for _, v := range status.Volumes {
-		u.Disk += v.Size - v.Free
+		u.Disk += v.Size - v.Free - v.Reserved
 	}
 	names, err := client.Logs(ctx)
 	if err != nil {

@@ -29,6 +29,9 @@ func (m *machine) measure() {
 			if i < len(sizes) && volumes[i].State != "corrupt" {
 				volumes[i].Size, volumes[i].Free = sizes[i][0], sizes[i][1]
 			}
+			if volumes[i].Label == "DATA" && m.reserve != nil {
+				volumes[i].Reserved = m.reserve.part * uint64(len(m.reserve.held()))
+			}
 		}
 		s.Volumes = volumes
 	})

@@ -105,6 +105,9 @@ type Volume struct {
 	Device string `json:"device"`
 	Size   uint64 `json:"size"`
 	Free   uint64 `json:"free"`
+	// Reserved is the part of Size - Free that the node holds back to recover when
+	// the volume is full.
+	Reserved uint64 `json:"reserved,omitempty"`
 	// State is "mounted", "created" (made in this boot), "repaired", "corrupt" or "missing".
 	State string `json:"state"`
 }
