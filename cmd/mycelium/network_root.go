@@ -69,9 +69,7 @@ func announce(cmd *cobra.Command, store *networks.Store, name, what string) erro
 	if n.Issuer != nil {
 		fmt.Fprintf(w, "  root key   %s: back it up away from this computer\n", n.RootPath())
 	}
-	if err := n.Close(); err != nil {
-		return err
-	}
+	n.Close()
 	if now, err := current(); err != nil || now != "" {
 		return err
 	}
@@ -137,12 +135,9 @@ func (r *rootFlags) open(cmd *cobra.Command, flags *contextFlags) (*networks.Net
 	if err != nil {
 		return nil, identity.PrivateKey{}, err
 	}
-	err = n.Close()
+	n.Close()
 	if n.Issuer == nil {
-		err = n.CanIssue()
-	}
-	if err != nil {
-		return nil, identity.PrivateKey{}, err
+		return nil, identity.PrivateKey{}, n.CanIssue()
 	}
 	ids, err := r.ask(cmd, "the root key of "+n.Name) // others may use the network meanwhile
 	if err != nil {

@@ -178,9 +178,8 @@ func viewAll(cmd *cobra.Command) ([]networkView, error) {
 		v := networkView{Name: name, Directory: dir}
 		if err == nil {
 			v = view(n)
-			err = n.Close()
-		}
-		if err != nil {
+			n.Close()
+		} else {
 			v.Problems = append(v.Problems, err.Error())
 		}
 		v.Current = name == now
