@@ -97,7 +97,10 @@ func TestConcurrentUse(t *testing.T) {
 	// who waits for a network that is deleted meanwhile learns that it is gone
 	waits := make(chan error, 1)
 	go func() {
-		_, err := s.Open(t.Context(), "home")
+		n, err := s.Open(t.Context(), "home")
+		if err == nil {
+			n.Close()
+		}
 		waits <- err
 	}()
 	deletes := make(chan error, 1)
