@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -119,14 +118,21 @@ func setCurrent(name string) error {
 	return c.Write(path)
 }
 
-// name is the chosen network's name.
-func (f *contextFlags) name() (string, error) {
-	name := cmp.Or(f.network, os.Getenv("MYCELIUM_NETWORK"))
-	if name == "" {
-		var err error
-		if name, err = current(); err != nil {
-			return "", err
-		}
+// chosen is the network that MYCELIUM_NETWORK names, else the current one.
+func chosen() (string, error) {
+	if name := os.Getenv("MYCELIUM_NETWORK"); name != "" {
+		return name, nil
+	}
+	return current()
+}
+
+// name is the name of the network that the command is about.
+func (f *contextFlags) name() (name string, err error) {
+	if name = f.network; name == "" {
+		name, err = chosen()
+	}
+	if err != nil {
+		return "", err
 	}
 	if name == "" {
 		return "", errors.New("no network is chosen: found one with \"mycelium network create NAME\", or choose one with --network or \"mycelium network use NAME\"")

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -91,7 +90,7 @@ func newNetworkShowCommand(flags *contextFlags) *cobra.Command {
 			}
 			defer n.Close()
 			v := view(n)
-			if now, err := current(); err == nil {
+			if now, err := chosen(); err == nil {
 				v.Current = now == v.Name
 			}
 			return format.write(cmd.OutOrStdout(), v, func(w io.Writer) error { return writeNetwork(w, v) })
@@ -163,11 +162,10 @@ func viewAll(cmd *cobra.Command) ([]networkView, error) {
 	if err != nil {
 		return nil, err
 	}
-	now, err := current()
+	now, err := chosen()
 	if err != nil {
 		return nil, err
 	}
-	now = cmp.Or(os.Getenv("MYCELIUM_NETWORK"), now)
 	views := []networkView{}
 	for _, name := range names {
 		n, err := store.Open(cmd.Context(), name)

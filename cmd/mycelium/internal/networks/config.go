@@ -46,7 +46,7 @@ func ReadConfig(path string) (c Config, err error) {
 func (c Config) Write(path string) error {
 	data, err := yaml.Marshal(c)
 	if err == nil {
-		err = os.MkdirAll(filepath.Dir(path), 0o700)
+		err = makeDir(filepath.Dir(path))
 	}
 	if err == nil {
 		err = WriteFile(path, data)

@@ -53,6 +53,26 @@ func syncDir(path string) error {
 	return d.Sync()
 }
 
+// makeDir makes the directory path and those above it, durably.
+func makeDir(path string) error {
+	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+		return nil
+	}
+	above := filepath.Dir(path)
+	if above != path {
+		if err := makeDir(above); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if fi, err := os.Stat(path); err != nil || !fi.IsDir() { // another program may have made it
+		return &os.PathError{Op: "mkdir", Path: path, Err: unix.ENOTDIR}
+	}
+	return syncDir(above)
+}
+
 // readSmall reads a file of at most limit bytes that nobody but its owner can read.
 func readSmall(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)

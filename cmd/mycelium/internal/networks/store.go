@@ -112,7 +112,7 @@ func (s *Store) List() ([]string, error) {
 
 // change locks the store and clears away what interrupted changes have left.
 func (s *Store) change(ctx context.Context) (unlock func(), err error) {
-	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+	if err := makeDir(s.Dir); err != nil {
 		return nil, err
 	}
 	f, err := lock(ctx, filepath.Join(s.Dir, ".lock"))
