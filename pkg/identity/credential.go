@@ -26,6 +26,16 @@ type rotation struct {
 	raw []byte
 }
 
+// ParseCredential returns what a credential says, with good signatures. Whether
+// it counts only Verifier.Verify can say.
+func ParseCredential(data []byte) (*Delegation, *Certificate, error) {
+	p, err := parseCredential(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.del, p.cert, nil
+}
+
 func parseCredential(data []byte) (*parts, error) {
 	var c credential
 	if err := decode(data, maxCredential, &c); err != nil {

@@ -105,6 +105,15 @@ func (i *Issuer) Issue(request []byte, caps Caps) ([]byte, error) {
 	return i.certify(r, caps, -1)
 }
 
+// Certify is Issue without a request: for a person's key, which the caller got
+// from a hand that it trusts. caps must name no node role, because a node's mesh
+// key comes with its request.
+func (i *Issuer) Certify(key PublicKey, name string, caps Caps) ([]byte, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.certify(&Request{Network: i.del.Network, Key: key, Name: name}, caps, -1)
+}
+
 // Renew gives the member at the other end of a connection, who must be in good
 // standing, a new certificate with the same key and caps; name and mesh key may
 // change. A member whose certificate has expired must be invited again.
@@ -194,7 +203,21 @@ func (i *Issuer) Revoke(keys []PublicKey, serials []uint64) ([]byte, error) {
 	return data, i.verifier.AddRevocation(data)
 }
 
-// left returns how many certificates the quota still allows.
+// Delegation returns what the issuer may certify at present.
+func (i *Issuer) Delegation() Delegation {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return *i.del
+}
+
+// Left returns how many certificates the quota still allows.
+func (i *Issuer) Left() uint64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.left()
+}
+
+// left is Left for a caller that holds i.mu.
 func (i *Issuer) left() uint64 {
 	return i.del.FirstSerial + i.del.Count - i.led.Next
 }

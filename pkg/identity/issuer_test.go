@@ -285,3 +285,24 @@ func TestConcurrentAdmissions(t *testing.T) {
 		t.Errorf("%d admitted, want 5", admitted.Load())
 	}
 }
+
+// A person's key is certified without a request, a node's is not.
+func TestCertify(t *testing.T) {
+	n := newNetwork(t, "a")
+	i := n.newIssuer()
+	left := i.Left()
+	cred, err := i.Certify(testKey("ann").Public(), "ann", Caps{API: Operator})
+	noErr(t, err)
+	c, err := n.v.Verify(cred)
+	noErr(t, err)
+	d, same, err := ParseCredential(cred)
+	noErr(t, err)
+	if c.Key != testKey("ann").Public() || *same != *c || *d != i.Delegation() || i.Left() != left-1 {
+		t.Errorf("certified %+v by %+v, %d left", c, d, i.Left())
+	}
+	if _, err := i.Certify(testKey("pi").Public(), "pi", Caps{Node: Agent}); err == nil || i.Left() != left-1 {
+		t.Errorf("a node without a mesh key: %v, %d left", err, i.Left())
+	}
+	_, _, err = ParseCredential(cred[1:])
+	wantErr(t, err, ErrMalformed)
+}
