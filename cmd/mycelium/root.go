@@ -13,7 +13,7 @@ func newRootCommand() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          showHelp,
 	}
-	root.AddCommand(newImageCommand(), newNetworkCommand(), newInviteCommand(), newQEMUCommand(), newVersionCommand())
+	root.AddCommand(newConfigCommand(), newImageCommand(), newNetworkCommand(), newInviteCommand(), newQEMUCommand(), newVersionCommand())
 	return root
 }
 

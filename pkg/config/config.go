@@ -26,8 +26,10 @@ const MaxSize = 1 << 20
 
 // Config is the whole document. The zero value of every field means its default.
 type Config struct {
+	// APIVersion says by which rules the document is read.
 	APIVersion string `yaml:"apiVersion"`
-	Kind       string `yaml:"kind"`
+	// Kind says what the document is.
+	Kind string `yaml:"kind"`
 	// Hostname is the node's name: a DNS label in lower case. Without it the node
 	// is called "mycelium-" and the first six digits of its machine id.
 	Hostname   string     `yaml:"hostname"`
@@ -47,6 +49,7 @@ type Network struct {
 
 // Interface is the rule for one interface, named by exactly one of Name and MAC.
 type Interface struct {
+	// Name is the interface's name, like eth0.
 	Name string `yaml:"name"`
 	// MAC is the permanent hardware address, six octets in hex with colons.
 	MAC string `yaml:"mac"`
@@ -75,9 +78,10 @@ type API struct {
 	// CA is the PEM certificate (or several) that clients' certificates are
 	// verified by.
 	CA string `yaml:"ca"`
-	// Certificate and Key are the node's own, PEM.
+	// Certificate is the node's own, PEM.
 	Certificate string `yaml:"certificate"`
-	Key         Secret `yaml:"key"`
+	// Key belongs to Certificate, PEM.
+	Key Secret `yaml:"key"`
 }
 
 // Enabled reports whether the machine API is configured.

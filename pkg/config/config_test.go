@@ -69,13 +69,17 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-func TestParseErrors(t *testing.T) {
+// badDocument is a document that Parse refuses with an error that holds want.
+type badDocument struct{ name, doc, want string }
+
+func badDocuments(t testing.TB) []badDocument {
+	t.Helper()
 	cert, key := testPair(t)
 	_, otherKey := testPair(t)
 	indent := func(pem string) string {
 		return "|\n    " + strings.ReplaceAll(strings.TrimSpace(pem), "\n", "\n    ") + "\n"
 	}
-	tests := []struct{ name, doc, want string }{
+	return []badDocument{
 		{"empty", "", "the document is empty"},
 		{"only a comment", "# nothing\n", "the document is empty"},
 		{"syntax", head + "hostname: [a\n", "near line 2"},
@@ -115,9 +119,14 @@ func TestParseErrors(t *testing.T) {
 		{"no CA", head + "api:\n  ca: x\n  certificate: " + indent(cert) + "  key: " + indent(key), "api.ca: holds no PEM certificate"},
 		{"wrong key", head + "api:\n  ca: " + indent(cert) + "  certificate: " + indent(cert) + "  key: " + indent(otherKey), "certificate and key do not fit"},
 		{"secret type", head + "api:\n  key: 4711\n", "api.key: must be text, not a number (write it in quotes)"},
+		{"tag bool", head + "console:\n  dashboard: !!bool maybe\n", "console.dashboard: must be true or false"},
+		{"own tag", head + "hostname: !mine a\n", "hostname: must be text, not a value with a tag"},
 		{"too large", strings.Repeat("#", MaxSize+1), "are too many"},
 	}
-	for _, tt := range tests {
+}
+
+func TestParseErrors(t *testing.T) {
+	for _, tt := range badDocuments(t) {
 		c, err := Parse([]byte(tt.doc))
 		if err == nil {
 			t.Errorf("%s: no error, got %+v", tt.name, c)

@@ -112,11 +112,12 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 	}
 	switch v.Kind() {
 	case reflect.Bool:
-		if n.Tag != "!!bool" {
+		yes := strings.EqualFold(n.Value, "true")
+		if n.Tag != "!!bool" || !yes && !strings.EqualFold(n.Value, "false") {
 			d.fail(n, path, "write true or false", "must be true or false")
 			return
 		}
-		v.SetBool(strings.EqualFold(n.Value, "true"))
+		v.SetBool(yes)
 	case reflect.String:
 		if n.Tag != "!!str" {
 			hint := "write it in quotes"
@@ -148,7 +149,7 @@ func describe(n *yaml.Node) string {
 	case "!!timestamp":
 		return "a date"
 	}
-	return "a value of type " + n.Tag
+	return "a value with a tag" // which may be a secret that begins with "!"
 }
 
 func join(path, name string) string {

@@ -30,6 +30,29 @@ func (e *Error) Error() string {
 	case e.Line > 0:
 		fmt.Fprintf(&b, "near line %d: ", e.Line)
 	}
+	e.describe(&b)
+	return b.String()
+}
+
+// At returns the error as compilers write theirs, which editors jump to:
+//
+//	node.yaml:3:1: hostnam: unknown field (did you mean hostname?)
+//
+// Line and column are left out where they are not known.
+func (e *Error) At(file string) string {
+	var b strings.Builder
+	b.WriteString(file)
+	for _, n := range []int{e.Line, e.Column} {
+		if n > 0 {
+			fmt.Fprintf(&b, ":%d", n)
+		}
+	}
+	b.WriteString(": ")
+	e.describe(&b)
+	return b.String()
+}
+
+func (e *Error) describe(b *strings.Builder) {
 	if e.Field != "" {
 		b.WriteString(e.Field + ": ")
 	}
@@ -37,7 +60,6 @@ func (e *Error) Error() string {
 	if e.Hint != "" {
 		b.WriteString(" (" + e.Hint + ")")
 	}
-	return b.String()
 }
 
 // Errors are all that is wrong with a document, in the order of the text.
