@@ -127,6 +127,10 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 			d.fail(n, path, hint, "must be text, not %s", describe(n))
 			return
 		}
+		if v.Type() == reflect.TypeFor[Secret]() && n.Value == redacted {
+			d.fail(n, path, "write the secret itself", "is what is shown in place of a secret")
+			return
+		}
 		v.SetString(n.Value)
 	}
 }

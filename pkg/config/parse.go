@@ -116,6 +116,10 @@ func parseTree(b []byte) (*yaml.Node, error) {
 // syntaxError turns the parser's "yaml: line 3: did not find ..." into an Error.
 func syntaxError(err error) *Error {
 	e := &Error{Message: strings.TrimPrefix(err.Error(), "yaml: ")}
+	if strings.HasPrefix(e.Message, "unknown anchor") {
+		// It names the anchor: a value that begins with "*", a secret perhaps.
+		return &Error{Message: "anchors and aliases are not allowed", Hint: "put a value that begins with * in quotes"}
+	}
 	var line int
 	if n, _ := fmt.Sscanf(e.Message, "line %d:", &line); n == 1 {
 		_, e.Message, _ = strings.Cut(e.Message, ": ")

@@ -10,7 +10,7 @@ const redacted = "(secret)"
 
 // Secret is a value that must not appear in logs or output. Every way of
 // formatting or encoding it gives "(secret)", or nothing when it is empty;
-// Reveal gives the value, and Config.Document writes it.
+// Reveal gives the value, and Config.Document writes it for the node.
 type Secret string
 
 // Reveal returns the value itself.
@@ -23,7 +23,8 @@ func (s Secret) String() string {
 	return redacted
 }
 
-// Format implements fmt.Formatter: no verb reveals the value.
+// Format implements fmt.Formatter: no verb reveals the value. (fmt asks nobody
+// for %p, which vet refuses for what is no pointer.)
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
 // MarshalText implements encoding.TextMarshaler, for JSON and XML.
