@@ -25,14 +25,18 @@ const (
 const MaxSize = 1 << 20
 
 // Config is the whole document. The zero value of every field means its default.
+//
+// The tag change says how a node that runs takes a new value: "now" or "reboot".
+// Compare reads it; every field that holds a value has it, a list or a map for
+// all that is in it.
 type Config struct {
 	// APIVersion says by which rules the document is read.
-	APIVersion string `yaml:"apiVersion"`
+	APIVersion string `yaml:"apiVersion" change:"now"`
 	// Kind says what the document is.
-	Kind string `yaml:"kind"`
+	Kind string `yaml:"kind" change:"now"`
 	// Hostname is the node's name: a DNS label in lower case. Without it the node
 	// is called "mycelium-" and the first six digits of its machine id.
-	Hostname   string     `yaml:"hostname"`
+	Hostname   string     `yaml:"hostname" change:"reboot"`
 	Network    Network    `yaml:"network"`
 	Time       Time       `yaml:"time"`
 	API        API        `yaml:"api"`
@@ -44,7 +48,7 @@ type Config struct {
 type Network struct {
 	// Interfaces are rules for interfaces; an Ethernet interface that no rule
 	// matches uses DHCP.
-	Interfaces []Interface `yaml:"interfaces"`
+	Interfaces []Interface `yaml:"interfaces" change:"reboot"`
 }
 
 // Interface is the rule for one interface, named by exactly one of Name and MAC.
@@ -69,7 +73,7 @@ type Interface struct {
 type Time struct {
 	// Servers are NTP servers, each "host" or "host:port". Without any, those
 	// that DHCP names are asked, else pool.ntp.org.
-	Servers []string `yaml:"servers"`
+	Servers []string `yaml:"servers" change:"now"`
 }
 
 // API opens the machine API: all three or none. The node does not listen
@@ -77,11 +81,11 @@ type Time struct {
 type API struct {
 	// CA is the PEM certificate (or several) that clients' certificates are
 	// verified by.
-	CA string `yaml:"ca"`
+	CA string `yaml:"ca" change:"reboot"`
 	// Certificate is the node's own, PEM.
-	Certificate string `yaml:"certificate"`
+	Certificate string `yaml:"certificate" change:"reboot"`
 	// Key belongs to Certificate, PEM.
-	Key Secret `yaml:"key"`
+	Key Secret `yaml:"key" change:"reboot"`
 }
 
 // Enabled reports whether the machine API is configured.
@@ -90,14 +94,14 @@ func (a API) Enabled() bool { return a.CA != "" }
 // Kubernetes is the node's part in its cluster.
 type Kubernetes struct {
 	// Labels are put on the node when it registers.
-	Labels map[string]string `yaml:"labels"`
+	Labels map[string]string `yaml:"labels" change:"now"`
 }
 
 // Console is what the node shows on its screen.
 type Console struct {
 	// Dashboard draws the overview on the screen; the default is on. Boot phases
 	// and problems are printed either way.
-	Dashboard *bool `yaml:"dashboard"`
+	Dashboard *bool `yaml:"dashboard" change:"now"`
 }
 
 // ShowDashboard reports whether the dashboard is wanted.

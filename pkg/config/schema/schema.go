@@ -70,7 +70,7 @@ func Generate(dir string) ([]byte, error) {
 	}
 	root.Schema = "https://json-schema.org/draft/2020-12/schema"
 	root.ID = "urn:" + strings.NewReplacer(".", "-", "/", ":").Replace(config.APIVersion) + ":" + config.Kind
-	root.Title = "Configuration of a node of Digital Mycelium OS"
+	root.Title, root.Description = "Configuration of a node of Digital Mycelium OS", ""
 	root.Type = "object"
 	root.Required = []string{"apiVersion", "kind"}
 	for _, p := range root.Properties {
