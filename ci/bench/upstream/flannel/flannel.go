@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -50,7 +51,7 @@ func load(stdin []byte) (config, error) {
 	return c, nil
 }
 
-// subnet is what the daemon writes.
+// subnet is what the daemon writes; subnet is in its masked form, as IPAM wants it.
 type subnet struct {
 	network, subnet string
 	mtu             int
@@ -67,8 +68,10 @@ func parseSubnet(text string) (subnet, error) {
 		switch name {
 		case "FLANNEL_NETWORK":
 			s.network = value
-		case "FLANNEL_SUBNET":
-			s.subnet = value
+		case "FLANNEL_SUBNET": // the gateway's address, 10.42.0.1/24
+			var p netip.Prefix
+			p, err = netip.ParsePrefix(value)
+			s.subnet = p.Masked().String()
 		case "FLANNEL_MTU":
 			s.mtu, err = strconv.Atoi(value)
 		case "FLANNEL_IPMASQ":

@@ -8,7 +8,7 @@ func TestParseSubnet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (subnet{"10.42.0.0/16", "10.42.0.1/24", 1450, true}); s != want {
+	if want := (subnet{"10.42.0.0/16", "10.42.0.0/24", 1450, true}); s != want {
 		t.Errorf("got %+v, want %+v", s, want)
 	}
 	for _, text := range []string{"", "FLANNEL_NETWORK=10.42.0.0/16\n", "FLANNEL_MTU=x\n"} {
