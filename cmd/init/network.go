@@ -157,7 +157,8 @@ func isPhysical(l netlink.Link) bool {
 
 func describeLink(l netlink.Link) netplan.Link {
 	a := l.Attrs()
-	out := netplan.Link{Name: a.Name, MAC: a.HardwareAddr.String(), Carrier: a.Flags&net.FlagRunning != 0 || a.OperState == netlink.OperUp}
+	// Not IFF_RUNNING: the kernel sets that up to a second later.
+	out := netplan.Link{Name: a.Name, MAC: a.HardwareAddr.String(), Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0}
 	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
 	if err != nil {
 		return out
