@@ -106,7 +106,7 @@ func TestSecretsStaySecret(t *testing.T) {
 func hidden(t *testing.T, what, text string) {
 	t.Helper()
 	encoded := base64.StdEncoding.EncodeToString([]byte(canary))
-	for _, s := range []string{canary, fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary), fmt.Sprint([]byte(canary)), encoded} {
+	for _, s := range []string{canary, fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary), fmt.Sprintf("%d", []byte(canary)), encoded} {
 		if strings.Contains(text, s) {
 			t.Errorf("the secret shows as %q in %s:\n%s", s, what, text)
 		}
