@@ -43,20 +43,21 @@ func (r *Times) Start(t testing.TB) (stop func()) {
 func (r *Times) Note(t testing.TB, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	t.Log(text)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	row := r.row(t.Name())
-	row.notes = append(row.notes, text)
+	r.add(t, text)
 }
 
 // Failure adds why a test failed to its row: what the table says at the end of
 // a long run need not be searched for in it. The caller ends the test.
 func (r *Times) Failure(t testing.TB, reason string) {
 	const most = 1500 // bytes
+	r.add(t, reason[:min(most, len(reason))])
+}
+
+func (r *Times) add(t testing.TB, note string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	row := r.row(t.Name())
-	row.notes = append(row.notes, reason[:min(most, len(reason))])
+	row.notes = append(row.notes, note)
 }
 
 // row finds or makes a test's row; r.mu must be held.

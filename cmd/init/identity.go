@@ -62,13 +62,21 @@ func (m *machine) volumeState(label string) string {
 	return ""
 }
 
-var machineIDPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
+// hexPattern is the form of a machine id and of the secrets that newHex makes.
+var hexPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// newHex returns 16 random bytes in hexadecimal.
+func newHex() string {
+	raw := make([]byte, 16)
+	_, _ = rand.Read(raw) // never fails: the program ends instead
+	return hex.EncodeToString(raw)
+}
 
 // loadMachineID reads the id, or makes and stores one. Without STATE it is
 // derived from the firmware's, so that a machine without a disk keeps its name.
 func loadMachineID(path string, fromFirmware bool) (string, error) {
 	b, err := os.ReadFile(path)
-	if id := strings.TrimSpace(string(b)); err == nil && machineIDPattern.MatchString(id) {
+	if id := strings.TrimSpace(string(b)); err == nil && hexPattern.MatchString(id) {
 		return id, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -79,11 +87,7 @@ func loadMachineID(path string, fromFirmware bool) (string, error) {
 		id = firmwareID(readLine("/sys/class/dmi/id/product_uuid"))
 	}
 	if id == "" {
-		raw := make([]byte, 16)
-		if _, err := rand.Read(raw); err != nil {
-			return "", fmt.Errorf("make a machine id: %w", err)
-		}
-		id = hex.EncodeToString(raw)
+		id = newHex()
 	}
 	if err := writeFileSync(path, []byte(id+"\n"), 0o444); err != nil {
 		return "", fmt.Errorf("keep the machine id: %w", err)
@@ -95,7 +99,7 @@ func loadMachineID(path string, fromFirmware bool) (string, error) {
 // the values that mean nothing.
 func firmwareID(uuid string) string {
 	digits := strings.ReplaceAll(strings.ToLower(uuid), "-", "")
-	if !machineIDPattern.MatchString(digits) || strings.Trim(digits, digits[:1]) == "" {
+	if !hexPattern.MatchString(digits) || strings.Trim(digits, digits[:1]) == "" {
 		return ""
 	}
 	sum := sha256.Sum256([]byte("mycelium-os machine id " + digits))

@@ -2,15 +2,12 @@ package main
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -49,16 +46,22 @@ func prepareK3sFiles(log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("password of the node: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(k3sNodePassword), 0o700); err != nil {
-		return fmt.Errorf("password of the node: %w", err)
-	}
-	if err := writeFileSync(k3sNodePassword, []byte(password+"\n"), 0o600); err != nil {
+	if err := placeNodePassword([]byte(password + "\n")); err != nil {
 		return fmt.Errorf("password of the node: %w", err)
 	}
 	return removeTorn(log, tornFolders(), tornFiles())
 }
 
-var secretPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
+// placeNodePassword writes the password where K3s reads it, unless it is there.
+func placeNodePassword(want []byte) error {
+	if have, err := os.ReadFile(k3sNodePassword); err == nil && bytes.Equal(have, want) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(k3sNodePassword), 0o700); err != nil {
+		return err
+	}
+	return writeFileSync(k3sNodePassword, want, 0o600)
+}
 
 // loadSecret reads a secret of 32 hexadecimal digits, or makes it. One that is
 // there and is none is an error: to make another would lock the node out of its
@@ -66,7 +69,7 @@ var secretPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
 func loadSecret(path string) (string, error) {
 	b, err := os.ReadFile(path)
 	if err == nil {
-		if s := strings.TrimSpace(string(b)); secretPattern.MatchString(s) {
+		if s := strings.TrimSpace(string(b)); hexPattern.MatchString(s) {
 			return s, nil
 		}
 		return "", fmt.Errorf("%s does not hold 32 hexadecimal digits: restore it from a backup, or reset the node", path)
@@ -74,11 +77,7 @@ func loadSecret(path string) (string, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	raw := make([]byte, 16)
-	if _, err := rand.Read(raw); err != nil {
-		return "", err
-	}
-	s := hex.EncodeToString(raw)
+	s := newHex()
 	return s, writeFileSync(path, []byte(s+"\n"), 0o600)
 }
 

@@ -54,7 +54,7 @@ func TestRemoveTorn(t *testing.T) {
 func TestLoadSecret(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret")
 	first, err := loadSecret(path)
-	if err != nil || !secretPattern.MatchString(first) {
+	if err != nil || !hexPattern.MatchString(first) {
 		t.Fatalf("made %q, %v", first, err)
 	}
 	if again, err := loadSecret(path); err != nil || again != first {

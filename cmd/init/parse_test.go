@@ -137,7 +137,7 @@ func TestIsPowerPress(t *testing.T) {
 
 func TestFirmwareID(t *testing.T) {
 	a := firmwareID("4C4C4544-0044-3510-8052-B4C04F4E3132")
-	if !machineIDPattern.MatchString(a) || a != firmwareID("4c4c4544-0044-3510-8052-b4c04f4e3132") {
+	if !hexPattern.MatchString(a) || a != firmwareID("4c4c4544-0044-3510-8052-b4c04f4e3132") {
 		t.Errorf("got %q", a)
 	}
 	for _, uuid := range []string{"", "Not Settable", "00000000-0000-0000-0000-000000000000", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"} {
@@ -150,7 +150,7 @@ func TestFirmwareID(t *testing.T) {
 func TestLoadMachineID(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "machine-id")
 	first, err := loadMachineID(path, false)
-	if err != nil || !machineIDPattern.MatchString(first) {
+	if err != nil || !hexPattern.MatchString(first) {
 		t.Fatalf("%q, %v", first, err)
 	}
 	if second, err := loadMachineID(path, false); second != first || err != nil {
@@ -162,7 +162,7 @@ func TestLoadMachineID(t *testing.T) {
 	if err := os.WriteFile(path, []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if id, err := loadMachineID(path, false); err != nil || !machineIDPattern.MatchString(id) {
+	if id, err := loadMachineID(path, false); err != nil || !hexPattern.MatchString(id) {
 		t.Errorf("a damaged file gives %q, %v", id, err)
 	}
 }
