@@ -1,0 +1,92 @@
+package uefi
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// The vendors of the variables that are used here: the UEFI Specification's own
+// (3.3, EFI_GLOBAL_VARIABLE), and systemd's Boot Loader Interface.
+const (
+	global = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+	loader = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+)
+
+// attributes of a variable: non-volatile, for boot services and at run time.
+const attributes = 1 | 2 | 4
+
+// maxVariable is the size in bytes that no variable here has.
+const maxVariable = 64 << 10
+
+// variables is a directory as efivarfs shows it: a file NAME-VENDOR holds four
+// bytes of attributes, little-endian, and the value.
+type variables string
+
+// Variables is where Linux mounts efivarfs.
+const Variables = "/sys/firmware/efi/efivars"
+
+func (v variables) path(name, vendor string) string {
+	return filepath.Join(string(v), name+"-"+vendor)
+}
+
+// get returns a variable's value; fs.ErrNotExist when there is none.
+func (v variables) get(name, vendor string) ([]byte, error) {
+	f, err := os.Open(v.path(name, vendor))
+	if err != nil {
+		return nil, fmt.Errorf("read the EFI variable %s: %w", name, err)
+	}
+	defer f.Close()
+	b := make([]byte, maxVariable)
+	n, err := f.Read(b) // in one call: efivarfs asks the firmware anew in each
+	if err != nil {
+		return nil, fmt.Errorf("read the EFI variable %s: %w", name, err)
+	}
+	if n < 4 {
+		return nil, fmt.Errorf("read the EFI variable %s: %d bytes, want attributes and a value", name, n)
+	}
+	return b[4:n], nil
+}
+
+// set stores a variable of the global vendor and reads it back: there are
+// firmwares that say that they did.
+func (v variables) set(name string, value []byte) error {
+	b := binary.LittleEndian.AppendUint32(nil, attributes)
+	b = append(b, value...)
+	if err := v.write(v.path(name, global), b); err != nil {
+		if errors.Is(err, syscall.ENOSPC) {
+			err = fmt.Errorf("%w: the firmware has no room for variables left: reset its settings, or remove old boot entries", err)
+		}
+		return fmt.Errorf("write the EFI variable %s: %w", name, err)
+	}
+	got, err := v.get(name, global)
+	if err != nil {
+		return err
+	}
+	if string(got) != string(value) {
+		return fmt.Errorf("write the EFI variable %s: the firmware keeps %x instead of %x", name, got, value)
+	}
+	return nil
+}
+
+// write writes in one call, as efivarfs wants it.
+func (v variables) write(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
+}
+
+// remove deletes a variable of the global vendor, if it is there.
+func (v variables) remove(name string) error {
+	if err := os.Remove(v.path(name, global)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete the EFI variable %s: %w", name, err)
+	}
+	return nil
+}

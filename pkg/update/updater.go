@@ -1,0 +1,284 @@
+package update
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// Config is what an Updater works with.
+type Config struct {
+	Firmware Firmware
+	Journal  Journal
+	// Slots are the slots' places by their names, two of them.
+	Slots map[string]Content
+	// Release is what runs.
+	Release Release
+}
+
+// Next says what the caller has to do.
+type Next string
+
+// What comes next.
+const (
+	// Nothing: the machine runs a release that is known to be good.
+	Nothing Next = "nothing"
+	// Judge: the machine runs a release on trial. Within a time of the caller's
+	// choice it must call Pass or Fail.
+	Judge Next = "judge"
+	// Reboot: the machine is to be rebooted, for a trial or a rollback.
+	Reboot Next = "reboot"
+)
+
+// Updater drives a machine's updates. Make it with Boot. It is safe for
+// concurrent use.
+type Updater struct {
+	cfg Config
+
+	mu    sync.Mutex
+	state State
+}
+
+// Boot takes up what the last boot has left: it settles a trial that came to an
+// end without a verdict, and goes on with what a power cut has interrupted. It
+// must be called once in each boot, early: that it was called is how a trial
+// shows that its init runs.
+//
+// An error that wraps ErrDamaged comes with an Updater that knows nothing but what
+// the firmware says; every other one comes without.
+func Boot(cfg Config) (*Updater, Next, error) {
+	u := &Updater{cfg: cfg}
+	state, damaged := cfg.Journal.Load()
+	if damaged != nil && !errors.Is(damaged, ErrDamaged) {
+		return nil, Nothing, damaged
+	}
+	u.state = state
+	running, err := cfg.Firmware.Running()
+	if err != nil {
+		return nil, Nothing, fmt.Errorf("find the slot that runs: %w", err)
+	}
+	standard, err := cfg.Firmware.Default()
+	if err != nil {
+		return nil, Nothing, fmt.Errorf("find the slot that is started by itself: %w", err)
+	}
+	for _, name := range []string{running, standard} {
+		if cfg.Slots[name] == nil {
+			return nil, Nothing, fmt.Errorf("the firmware names slot %q, this machine has %q", name, slices.Sorted(maps.Keys(cfg.Slots)))
+		}
+	}
+	if err := u.apply(Booted{Running: running, Default: standard, Release: cfg.Release}); err != nil {
+		return nil, Nothing, err
+	}
+	next, err := u.resume(standard)
+	if err != nil {
+		return nil, Nothing, err
+	}
+	return u, next, damaged
+}
+
+// resume does what is left to do after a boot.
+func (u *Updater) resume(standard string) (Next, error) {
+	if u.state.Slot(u.state.Running).Phase == Trial {
+		return Judge, nil
+	}
+	if u.state.Default != standard {
+		if err := u.cfg.Firmware.SetDefault(u.state.Default); err != nil {
+			return Nothing, fmt.Errorf("go back to slot %s: %w", u.state.Default, err)
+		}
+		return Reboot, nil
+	}
+	if name := u.state.OnTrial(); name != "" {
+		return Reboot, u.start(name)
+	}
+	return Nothing, nil
+}
+
+// apply applies e and keeps the state.
+func (u *Updater) apply(e Event) error {
+	n, err := u.state.Apply(e)
+	if err != nil {
+		return err
+	}
+	if err := u.cfg.Journal.Save(n); err != nil {
+		return err
+	}
+	u.state = n
+	return nil
+}
+
+// State returns what is known of the slots.
+func (u *Updater) State() State {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.state.clone()
+}
+
+// idle returns the slot that is neither run nor started by itself.
+func (u *Updater) idle() (string, error) {
+	for _, name := range slices.Sorted(maps.Keys(u.cfg.Slots)) {
+		if name != u.state.Running && name != u.state.Default {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("%w: every slot is in use until the machine has rebooted", ErrInUse)
+}
+
+// Install writes the release, whose file r is, to the idle slot and reads it
+// back. The release is then Staged. Of an error nothing is left but an empty slot.
+// Force and downgrade are as in Begin.
+func (u *Updater) Install(ctx context.Context, release Release, r io.Reader, force, downgrade bool) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	name, err := u.idle()
+	if err != nil {
+		return err
+	}
+	if err := u.apply(Begin{Slot: name, Release: release, Force: force, Downgrade: downgrade}); err != nil {
+		return err
+	}
+	hash := sha256.New()
+	if err := u.cfg.Slots[name].Write(io.TeeReader(&contextReader{ctx, io.LimitReader(r, release.Size)}, hash), release.Size); err != nil {
+		return fmt.Errorf("write %s to slot %s: %w", release, name, err)
+	}
+	if sum := hex.EncodeToString(hash.Sum(nil)); sum != release.Digest {
+		return fmt.Errorf("%s is not what was promised: SHA-256 %s, want %s: load it again", release, sum, release.Digest)
+	}
+	if err := u.verify(ctx, name, release); err != nil {
+		return fmt.Errorf("read slot %s back: %w", name, err)
+	}
+	return u.apply(Written{Slot: name, Release: release})
+}
+
+// verify reads a slot and compares it with the release.
+func (u *Updater) verify(ctx context.Context, name string, release Release) (err error) {
+	content, err := u.cfg.Slots[name].Open(release.Size)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, content.Close()) }()
+	hash := sha256.New()
+	n, err := io.Copy(hash, &contextReader{ctx, io.LimitReader(content, release.Size)})
+	if err != nil {
+		return err
+	}
+	if sum := hex.EncodeToString(hash.Sum(nil)); n != release.Size || sum != release.Digest {
+		return fmt.Errorf("the disk gives back %d bytes with the SHA-256 %s, want %d with %s: the disk may be failing", n, sum, release.Size, release.Digest)
+	}
+	return nil
+}
+
+// contextReader ends with its context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
+}
+
+// Try makes the next start be of the release that is Staged. The caller reboots.
+// The slot is read once more before: what was staged may be long ago.
+func (u *Updater) Try(ctx context.Context) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	name, err := u.idle()
+	if err != nil {
+		return err
+	}
+	slot := u.state.Slot(name)
+	if slot.Phase != Staged {
+		return fmt.Errorf("%w: slot %s is %s: install a release first", ErrTransition, name, slot.Phase)
+	}
+	if err := u.verify(ctx, name, slot.Release); err != nil {
+		return fmt.Errorf("read slot %s before it is tried: %w", name, err)
+	}
+	return u.start(name)
+}
+
+// start writes down that a start is used up before the firmware is asked for it:
+// the other way round a release that hangs would be started for ever.
+func (u *Updater) start(name string) error {
+	before := u.state
+	if err := u.apply(Start{Slot: name}); err != nil {
+		return err
+	}
+	if err := u.cfg.Firmware.TryOnce(name); err != nil {
+		// Nothing is started: the try was none.
+		err = fmt.Errorf("ask the firmware to start slot %s once: %w", name, err)
+		if saved := u.cfg.Journal.Save(before); saved != nil {
+			return errors.Join(err, saved)
+		}
+		u.state = before
+		return errors.Join(err, u.cfg.Firmware.Untry())
+	}
+	return nil
+}
+
+// Pass makes the release on trial the one that is started from now on.
+func (u *Updater) Pass() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n, err := u.state.Apply(Passed{})
+	if err != nil {
+		return err
+	}
+	// The firmware first: a default that is still on trial in the journal has
+	// passed, see Booted.
+	if err := u.cfg.Firmware.SetDefault(n.Default); err != nil {
+		return fmt.Errorf("make slot %s the default: %w", n.Default, err)
+	}
+	return u.apply(Passed{})
+}
+
+// Fail gives the release on trial up. The caller reboots, into the old one.
+func (u *Updater) Fail(reason string) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err := u.apply(Failed{reason}); err != nil {
+		return err
+	}
+	return u.cfg.Firmware.Untry()
+}
+
+// Leave must be called before a reboot or a shutdown on purpose. It puts a trial
+// off; when none runs, it does nothing.
+func (u *Updater) Leave(reason string) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.state.Slot(u.state.Running).Phase != Trial {
+		return nil
+	}
+	return u.apply(PutOff{reason})
+}
+
+// Rollback makes the other slot's release, which was good, the default again, and
+// remembers the one that runs as refused. The caller reboots.
+func (u *Updater) Rollback(reason string) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err := u.apply(RolledBack{reason}); err != nil {
+		return err
+	}
+	if err := u.cfg.Firmware.SetDefault(u.state.Default); err != nil {
+		return fmt.Errorf("make slot %s the default: %w", u.state.Default, err)
+	}
+	return nil
+}
+
+// Forgive lets a version that failed here be installed again; every one when
+// version is empty.
+func (u *Updater) Forgive(version string) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.apply(Forgiven{version})
+}
