@@ -48,6 +48,9 @@ type Options struct {
 	Out string
 	// Log gets a line when a step begins and when it ends.
 	Log io.Writer
+	// Config is the machine configuration on the disk image, disk.ExampleConfig
+	// when empty. The OS file does not depend on it.
+	Config []byte
 }
 
 // Result is what was built.
@@ -60,6 +63,7 @@ type Result struct {
 // builder is one build.
 type builder struct {
 	repo, out, work string
+	config          []byte
 	board           *board.Board
 	version         Version
 	log             *progress
@@ -68,7 +72,7 @@ type builder struct {
 // Build builds the files for a board. They appear in the output directory one
 // by one, each only when it is whole; builds into one directory may overlap.
 func Build(ctx context.Context, o Options) (*Result, error) {
-	b := &builder{repo: o.RepoRoot, out: o.Out, log: newProgress(o.Log, time.Now)}
+	b := &builder{repo: o.RepoRoot, out: o.Out, config: o.Config, log: newProgress(o.Log, time.Now)}
 	var err error
 	if b.board, err = board.Load(o.Board); err != nil {
 		return nil, err
@@ -130,7 +134,7 @@ func (b *builder) assemble(ctx context.Context, p *parts) (*Result, error) {
 		return nil, err
 	}
 	return res, b.log.step("disk image", func() (string, error) {
-		spec := disk.Spec{Board: b.board, OSFile: efi, Loader: p.loader.File, Time: b.version.Time}
+		spec := disk.Spec{Board: b.board, OSFile: efi, Loader: p.loader.File, Time: b.version.Time, Config: b.config}
 		if err := disk.Write(filepath.Join(b.out, DiskImage), spec); err != nil {
 			return "", err
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/client-go/tools/clientcmd"
+
 	"github.com/digital-mycelium/os/pkg/qemu"
 )
 
@@ -34,17 +36,32 @@ func (debianSide) Milestones() []milestone {
 
 func (s debianSide) Spec(spec qemu.NodeSpec) (qemu.NodeSpec, error) {
 	spec.Image = s.disk
-	spec.Forwards = []qemu.Forward{{Guest: qemu.KubernetesPort}}
+	spec.Forwards = []qemu.Forward{{Guest: kubernetesPort}}
 	spec.ExtraArgs = append(spec.ExtraArgs,
 		"-chardev", "socket,id=probe,server=on,wait=off,path="+probeSocket, "-serial", "chardev:probe")
 	return spec, nil
+}
+
+// kubernetesPort is the guest's port of the Kubernetes API.
+const kubernetesPort = 6443
+
+// atAddress returns the kubeconfig with every cluster's server at address.
+func atAddress(kubeconfig []byte, address string) ([]byte, error) {
+	config, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	for _, cluster := range config.Clusters {
+		cluster.Server = "https://" + address
+	}
+	return clientcmd.Write(*config)
 }
 
 // probeTimeout bounds one answer of the probe.
 const probeTimeout = 20 * time.Second
 
 func (s debianSide) Access(ctx context.Context, m *machine) ([]byte, error) {
-	address, err := m.Address(qemu.KubernetesPort)
+	address, err := m.Address(kubernetesPort)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +84,7 @@ func (s debianSide) Access(ctx context.Context, m *machine) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return qemu.RewriteServer([]byte(kubeconfig), "https://"+address)
+	return atAddress([]byte(kubeconfig), address)
 }
 
 // Usage reads the files that an administrator would look at.

@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/digital-mycelium/os/image/cache"
-	"github.com/digital-mycelium/os/image/fat"
+	"github.com/digital-mycelium/os/pkg/fat"
 	"github.com/digital-mycelium/os/pkg/gpt"
 )
 

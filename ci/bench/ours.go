@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/config"
+	"github.com/digital-mycelium/os/pkg/identity"
 	"github.com/digital-mycelium/os/pkg/qemu"
 )
 
@@ -39,45 +39,30 @@ func (ourSide) Milestones() []milestone {
 	}
 }
 
-// Spec gives the machine its certificates, as an operator would.
+// Spec gives the machine a network to belong to, as an operator would.
 func (s ourSide) Spec(spec qemu.NodeSpec) (qemu.NodeSpec, error) {
 	spec.Image = s.image
-	spec.PKI = filepath.Join(spec.Dir, "pki")
-	spec.Forwards = []qemu.Forward{{Guest: qemu.KubernetesPort}, {Guest: api.Port}}
-	authority, err := api.NewAuthority("bench")
-	if err != nil {
-		return spec, err
-	}
-	operator, err := authority.Operator("operator")
-	if err != nil {
-		return spec, err
-	}
-	if err := errors.Join(api.WritePair(spec.PKI, "ca", authority.Pair()),
-		api.WritePair(spec.PKI, "operator", operator)); err != nil {
-		return spec, err
-	}
-	pair, err := authority.Node(spec.Name)
-	if err != nil {
+	spec.Forwards = []qemu.Forward{{Guest: api.Port}}
+	var err error
+	if spec.Identity, err = qemu.NewIdentity(context.Background(), filepath.Join(spec.Dir, "identity"), "bench"); err != nil {
 		return spec, err
 	}
 	c := config.Default()
 	c.Hostname = spec.Name
-	c.API = config.API{
-		CA:          string(authority.Pair().Certificate),
-		Certificate: string(pair.Certificate),
-		Key:         config.Secret(pair.Key),
-	}
 	spec.Config, err = c.Document()
 	return spec, err
 }
 
-// Access also hands the demo workload's image over: the Debian side has it on
+// Access enrols the machine, which starts Kubernetes, and also hands the demo workload's image over: the Debian side has it on
 // its disk, this one's disk is empty before its first boot.
 func (s ourSide) Access(ctx context.Context, m *machine) ([]byte, error) {
+	if err := m.Enrol(ctx, qemu.EnrolOptions{Role: identity.Server, Found: true}, nil); err != nil {
+		return nil, err
+	}
 	if err := m.waitLine(ctx, api.ConsolePrefix+api.EventRunning); err != nil {
 		return nil, err
 	}
-	client, err := m.Client()
+	client, err := m.Client(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +87,7 @@ func (s ourSide) Access(ctx context.Context, m *machine) ([]byte, error) {
 
 // Usage asks the machine API.
 func (s ourSide) Usage(ctx context.Context, m *machine) (usage, error) {
-	client, err := m.Client()
+	client, err := m.Client(ctx)
 	if err != nil {
 		return usage{}, err
 	}

@@ -43,7 +43,7 @@ func start(t *testing.T) *cluster {
 	if err := suite.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { suite.Times.Print(os.Stdout) })
+	t.Cleanup(func() { suite.Finish(t) })
 	kubectl, err := suite.Kubectl()
 	if err != nil {
 		t.Fatal(err)

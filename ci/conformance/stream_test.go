@@ -42,7 +42,11 @@ func logsOf(s *scope) {
 	s.waitPod("loser", "restarted", func(p *corev1.Pod) bool {
 		return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].RestartCount >= 1
 	})
-	s.want("previous log", s.logs("loser", corev1.PodLogOptions{Previous: true}), "exit 4")
+	// It dies again and again: the kubelet may have removed the log that it looks for.
+	s.wait("the previous log", func(context.Context) (bool, string, error) {
+		log := s.logs("loser", corev1.PodLogOptions{Previous: true})
+		return strings.Contains(log, "exit 4"), log, nil
+	})
 
 	s.create(pod("clock", "tick", "1s"))
 	s.waitPod("clock", "running", isRunning)

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -118,16 +119,69 @@ func (p *Partition) Dirty() (bool, error) {
 	return b[0x60]&incompatRecover != 0 || b[0x3a]&stateValid == 0, nil
 }
 
-// Remove deletes a file of the file system in the partition.
+// Remove deletes a file of the ext4 file system in the partition.
 func (p *Partition) Remove(ctx context.Context, path string) error {
+	if _, err := p.debugfs(ctx, "-w", "-R", "rm "+path); err != nil {
+		return fmt.Errorf("remove %s from %s: %w", path, p.Label, err)
+	}
+	return nil
+}
+
+// ReadFile returns a file of the ext4 file system in the partition.
+func (p *Partition) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	out, err := p.debugfs(ctx, "-R", "cat "+path)
+	if err == nil && len(out) == 0 {
+		err = errors.New("it is empty, or not there") // debugfs' status tells neither
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s of %s: %w", path, p.Label, err)
+	}
+	return out, nil
+}
+
+// debugfs runs debugfs on the partition and returns what it printed.
+func (p *Partition) debugfs(ctx context.Context, args ...string) ([]byte, error) {
 	const tool = "debugfs"
 	if _, err := exec.LookPath(tool); err != nil {
-		return fmt.Errorf("%w: apt-get install e2fsprogs", err)
+		return nil, fmt.Errorf("%w: apt-get install e2fsprogs", err)
 	}
-	name := fmt.Sprintf("%s?offset=%d", p.disk.Name(), p.Offset)
-	out, err := exec.CommandContext(ctx, tool, "-w", "-R", "rm "+path, name).CombinedOutput()
+	args = append(args, fmt.Sprintf("%s?offset=%d", p.disk.Name(), p.Offset))
+	cmd := exec.CommandContext(ctx, tool, args...)
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("remove %s from %s: %w\n%s", path, p.Label, err, out)
+		return nil, fmt.Errorf("%s: %w\n%s", tool, err, complaints.Bytes())
+	}
+	return out, nil
+}
+
+// PutFile writes a file of the FAT file system in the partition, as whoever
+// holds the disk can on any computer.
+func (p *Partition) PutFile(ctx context.Context, name string, content []byte) error {
+	if err := p.mtool(ctx, bytes.NewReader(content), "mcopy", "-o", "-", "::"+name); err != nil {
+		return fmt.Errorf("write %s to %s: %w", name, p.Label, err)
+	}
+	return nil
+}
+
+// RemoveFile deletes a file of the FAT file system in the partition.
+func (p *Partition) RemoveFile(ctx context.Context, name string) error {
+	if err := p.mtool(ctx, nil, "mdel", "::"+name); err != nil {
+		return fmt.Errorf("remove %s from %s: %w", name, p.Label, err)
+	}
+	return nil
+}
+
+func (p *Partition) mtool(ctx context.Context, stdin io.Reader, tool string, args ...string) error {
+	if _, err := exec.LookPath(tool); err != nil {
+		return fmt.Errorf("%w: apt-get install mtools", err)
+	}
+	args = append([]string{"-i", fmt.Sprintf("%s@@%d", p.disk.Name(), p.Offset)}, args...)
+	cmd := exec.CommandContext(ctx, tool, args...)
+	cmd.Stdin = stdin
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", tool, err, out)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 
 // Cluster is the way to a node's Kubernetes API.
 type Cluster struct {
-	// Kubeconfig is the path of the admin kubeconfig.
+	// Kubeconfig is the path of the operator's kubeconfig.
 	Kubeconfig string
 	Config     *rest.Config
 	Kube       kubernetes.Interface

@@ -15,6 +15,7 @@ import (
 
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/config"
+	"github.com/digital-mycelium/os/pkg/identity"
 	"github.com/digital-mycelium/os/pkg/qemu"
 )
 
@@ -25,15 +26,20 @@ const ReadyTimeout = 6 * time.Minute
 // Machine is one machine with the image under test.
 type Machine struct {
 	*qemu.Node
-	suite *Suite
+	network *qemu.Network
+	suite   *Suite
 }
 
 // MachineSpec describes machines. Zero values mean the defaults of [qemu.NodeSpec].
 type MachineSpec struct {
 	// Name is a DNS label.
 	Name string
-	// Nodes is how many machines share a LAN; default 1.
-	Nodes int
+	// Nodes is how many machines share a LAN and a network; default 1. The first
+	// Servers of them are servers, default 1, the others agents.
+	Nodes, Servers int
+	// Identity is the network that they become members of; default: one that is
+	// founded for them and removed with them.
+	Identity qemu.Identity
 	// Config is the machines' configuration; default: the product's default.
 	Config *config.Config
 	// Node is the hardware.
@@ -57,7 +63,7 @@ func (s *Suite) Machines(t testing.TB, spec MachineSpec) []*Machine {
 	}
 	var machines []*Machine
 	for _, node := range network.Nodes() {
-		machines = append(machines, &Machine{Node: node, suite: s})
+		machines = append(machines, &Machine{Node: node, network: network, suite: s})
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -92,8 +98,8 @@ func (s *Suite) network(dir string, spec MachineSpec) (*qemu.Network, error) {
 			return network, err
 		}
 	}
-	return qemu.Create(dir, qemu.NetworkSpec{
-		Name: spec.Name, Nodes: max(spec.Nodes, 1), Node: spec.Node, Config: spec.Config,
+	return qemu.Create(context.Background(), dir, qemu.NetworkSpec{
+		Name: spec.Name, Nodes: max(spec.Nodes, 1), Servers: spec.Servers, Identity: spec.Identity, Node: spec.Node, Config: spec.Config,
 	})
 }
 
@@ -132,15 +138,10 @@ func (s *Suite) Sweep(ctx context.Context) error {
 
 // Status asks the machine what it knows of itself.
 func (m *Machine) Status(ctx context.Context) (*api.Status, error) {
-	client, err := m.Client()
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
 	// A port that the guest does not serve yet accepts and then stays silent.
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
 	defer cancel()
-	return client.Status(ctx)
+	return m.Node.Status(ctx)
 }
 
 // WaitStatus waits until the status satisfies done, which also says in words
@@ -180,7 +181,29 @@ func (m *Machine) WaitReady(ctx context.Context) (*api.Status, error) {
 // PhaseRunning is the phase of a machine whose boot is over.
 const PhaseRunning = "running"
 
-// Boot starts the machine and waits until its node is Ready.
+// Network returns what the machine is one of: the machines of one MachineSpec.
+func (m *Machine) Network() *qemu.Network { return m.network }
+
+// Enrol makes the running machine a member of its network when it is none: the
+// first one founds the cluster, the others join it. It returns when the machine
+// answers.
+func (m *Machine) Enrol(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, EnrolTimeout, fmt.Errorf("no member within %v", EnrolTimeout))
+	defer cancel()
+	return m.network.Enrol(ctx, m.Node, nil)
+}
+
+// EnrolTimeout bounds a boot until the machine answers as a member.
+const EnrolTimeout = 4 * time.Minute
+
+// known reports whether the machine has ever been a member.
+func (m *Machine) known() (bool, error) {
+	key, err := m.Key()
+	return key != identity.PublicKey{}, err
+}
+
+// Boot starts the machine, enrols it if it was never a member, and waits until
+// its node is Ready. One whose STATE was wiped needs Start, Enrol and WaitReady.
 func (m *Machine) Boot(ctx context.Context) (*api.Status, error) {
 	if running, err := m.Running(); err == nil && running && m.suite.Keep {
 		if err := m.Resume(ctx); err != nil {
@@ -192,11 +215,33 @@ func (m *Machine) Boot(ctx context.Context) (*api.Status, error) {
 	if err := m.Start(ctx); err != nil {
 		return nil, err
 	}
+	if known, err := m.known(); err != nil {
+		return nil, err
+	} else if !known {
+		if err := m.Enrol(ctx); err != nil {
+			return nil, err
+		}
+	}
 	status, err := m.WaitReady(ctx)
 	if err == nil {
 		m.suite.bootTime.Store(int64(time.Since(began)))
 	}
 	return status, err
+}
+
+// BootAll starts the machines of one MachineSpec as "mycelium qemu up" does and
+// waits until all are Ready: the first founds the cluster, the others come by its
+// invite.
+func BootAll(ctx context.Context, machines []*Machine) error {
+	if err := machines[0].network.Start(ctx, qemu.StartOptions{}); err != nil {
+		return err
+	}
+	for _, m := range machines {
+		if _, err := m.WaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // MustBoot is Boot for tests that cannot go on without.
@@ -260,8 +305,23 @@ func ParseEvents(text string) []api.ConsoleEvent {
 	return events
 }
 
+// EventCount is how many of init's lines are on the console.
+func (m *Machine) EventCount(t testing.TB) int {
+	t.Helper()
+	events, err := m.Events()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(events)
+}
+
 // WaitEvent waits for a line of init's on the console.
-func (m *Machine) WaitEvent(ctx context.Context, what string, match func(api.ConsoleEvent) bool) (found api.ConsoleEvent, err error) {
+func (m *Machine) WaitEvent(ctx context.Context, what string, match func(api.ConsoleEvent) bool) (api.ConsoleEvent, error) {
+	return m.WaitEventAfter(ctx, 0, what, match)
+}
+
+// WaitEventAfter is WaitEvent for lines behind the first skip ones.
+func (m *Machine) WaitEventAfter(ctx context.Context, skip int, what string, match func(api.ConsoleEvent) bool) (found api.ConsoleEvent, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	err = Poll(ctx, m.Name()+": "+what+" on the console", func(context.Context) (bool, string, error) {
@@ -270,7 +330,7 @@ func (m *Machine) WaitEvent(ctx context.Context, what string, match func(api.Con
 		if err != nil {
 			return false, "", err
 		}
-		for _, e := range events {
+		for _, e := range events[min(skip, len(events)):] {
 			if match(e) {
 				found = e
 				return true, "", nil
@@ -289,7 +349,7 @@ func (m *Machine) WaitEvent(ctx context.Context, what string, match func(api.Con
 
 // LoadImage puts an image archive into the node's image store.
 func (m *Machine) LoadImage(ctx context.Context, file string) error {
-	client, err := m.Client()
+	client, err := m.Client(ctx)
 	if err != nil {
 		return err
 	}

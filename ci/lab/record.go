@@ -64,7 +64,7 @@ func (m *Machine) recordRunning(ctx context.Context, dir string) error {
 	}
 	text, err := json.MarshalIndent(status, "", "  ")
 	errs = append(errs, err, os.WriteFile(filepath.Join(dir, "status.json"), text, 0o644))
-	client, err := m.Client()
+	client, err := m.Client(ctx)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}

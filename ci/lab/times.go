@@ -1,8 +1,11 @@
 package lab
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -15,6 +18,10 @@ type Times struct {
 	mu   sync.Mutex
 	rows []timesRow
 }
+
+// outcomeFailed is the outcome of a test that failed. A row that only has notes
+// has none.
+const outcomeFailed = "FAILED"
 
 type timesRow struct {
 	test    string
@@ -29,7 +36,7 @@ func (r *Times) Start(t testing.TB) (stop func()) {
 	return func() {
 		outcome := "ok"
 		if t.Failed() {
-			outcome = "FAILED"
+			outcome = outcomeFailed
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -74,11 +81,33 @@ func (r *Times) row(test string) *timesRow {
 func (r *Times) Print(w io.Writer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	printRows(w, r.rows)
+}
+
+func printRows(w io.Writer, rows []timesRow) {
 	fmt.Fprintln(w, "outcome  seconds  test")
-	for _, row := range r.rows {
+	for _, row := range rows {
 		fmt.Fprintf(w, "%-7s  %7.1f  %s\n", row.outcome, row.took.Seconds(), row.test)
 		for _, note := range row.notes {
 			fmt.Fprintf(w, "%18s%s\n", "", note)
 		}
+	}
+}
+
+// Finish prints the table, and writes the rows of what failed to Out/failures.txt
+// as well: whoever runs more than one test binary shows them last.
+func (s *Suite) Finish(t testing.TB) {
+	t.Helper()
+	s.Times.Print(os.Stdout)
+	s.Times.mu.Lock()
+	failed := slices.DeleteFunc(slices.Clone(s.Times.rows), func(row timesRow) bool { return row.outcome != outcomeFailed })
+	s.Times.mu.Unlock()
+	if len(failed) == 0 {
+		return
+	}
+	var text bytes.Buffer
+	printRows(&text, failed)
+	if err := os.WriteFile(filepath.Join(s.Out, "failures.txt"), text.Bytes(), 0o644); err != nil {
+		t.Log(err)
 	}
 }

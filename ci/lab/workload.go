@@ -25,11 +25,7 @@ const WorkloadName = "workload"
 // Deploy loads the tests' image and makes a Deployment that serves HTTP, with
 // a Service on the node port that every machine forwards.
 func (m *Machine) Deploy(ctx context.Context) error {
-	archive, err := m.suite.Probe()
-	if err != nil {
-		return err
-	}
-	if err := m.LoadImage(ctx, archive); err != nil {
+	if err := m.LoadProbe(ctx); err != nil {
 		return err
 	}
 	cluster, err := m.Cluster(ctx)
@@ -191,28 +187,11 @@ func (m *Machine) RunPrivileged(ctx context.Context, name string, args ...string
 	return nil
 }
 
-// PodLog returns the log of a pod in the namespace default.
-func (m *Machine) PodLog(ctx context.Context, name string) (string, error) {
-	cluster, err := m.Cluster(ctx)
+// LoadProbe puts the tests' image, ProbeImage, into the node's image store.
+func (m *Machine) LoadProbe(ctx context.Context) error {
+	archive, err := m.suite.Probe()
 	if err != nil {
-		return "", err
+		return err
 	}
-	log, err := cluster.Kube.CoreV1().Pods("default").GetLogs(name, &corev1.PodLogOptions{}).DoRaw(ctx)
-	return string(log), err
-}
-
-// WaitPodLog waits until a pod's log holds text, and returns the log.
-func (m *Machine) WaitPodLog(ctx context.Context, name, text string) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, workloadTimeout, fmt.Errorf("not within %v", workloadTimeout))
-	defer cancel()
-	var log string
-	err := Poll(ctx, fmt.Sprintf("%q in the log of pod %s", text, name), func(ctx context.Context) (bool, string, error) {
-		var err error
-		log, err = m.PodLog(ctx, name)
-		return strings.Contains(log, text), log, err
-	})
-	if err != nil {
-		err = fmt.Errorf("%w; pods:\n%s", err, m.describePods(context.WithoutCancel(ctx)))
-	}
-	return log, err
+	return m.LoadImage(ctx, archive)
 }

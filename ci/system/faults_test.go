@@ -53,8 +53,11 @@ func wrongConfiguration(t *testing.T, suite *lab.Suite) {
 	must(t, "DHCP, the default", err)
 	_, err = m.WaitEvent(within(t, 3*time.Minute), "the end of the boot", isKind(api.EventRunning))
 	must(t, "boot", err)
+	// It can be enrolled, and mended by way of the machine API then.
+	_, err = m.WaitEvent(within(t, 3*time.Minute), "its key", isKind(api.EventEnrolment))
+	must(t, "enrolment", err)
 	if _, err := m.Status(t.Context()); err == nil {
-		t.Error("the machine API answers although nobody configured who may use it")
+		t.Error("the machine API answers although the machine belongs to nobody")
 	}
 	must(t, "shutdown", m.PowerOff(t.Context()))
 }
@@ -120,19 +123,6 @@ func breakRoot(t *testing.T, file string) (string, error) {
 	return broken, os.WriteFile(broken, content, 0o600)
 }
 
-// smallMemory: a node with 1 GiB becomes Ready and runs a workload.
-func smallMemory(t *testing.T, suite *lab.Suite) {
-	m := suite.Machine(t, lab.MachineSpec{Name: "small", Node: qemu.NodeSpec{MemoryMiB: 1024}})
-	m.MustBoot(t)
-	must(t, "deploy", m.Deploy(t.Context()))
-	must(t, "workload", m.WaitWorkload(t.Context()))
-	status, err := m.Status(t.Context())
-	must(t, "status", err)
-	suite.Times.Note(t, "1 GiB: Ready %.1f s after the kernel's start, %d of %d MiB used with the workload",
-		status.Kubernetes.ReadyAt, (status.Memory.Total-status.Memory.Available)>>20, status.Memory.Total>>20)
-	checkHealthy(t, m, status)
-}
-
 // noNetwork: the node boots without, says so, and recovers.
 func noNetwork(t *testing.T, suite *lab.Suite) {
 	m := suite.Machine(t, lab.MachineSpec{Name: "lonely", Node: qemu.NodeSpec{
@@ -150,6 +140,7 @@ func noNetwork(t *testing.T, suite *lab.Suite) {
 	for _, nic := range []string{qemu.WAN, qemu.LAN} {
 		must(t, "plug the cable in", m.SetLink(t.Context(), nic, true))
 	}
+	must(t, "enrol", m.Enrol(t.Context()))
 	status, err := m.WaitReady(t.Context())
 	must(t, "recovery", err)
 	if len(status.Problems) != 0 {

@@ -2,6 +2,7 @@ package system
 
 import (
 	"context"
+	"fmt"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -12,14 +13,16 @@ import (
 
 	"github.com/digital-mycelium/os/ci/lab"
 	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/qemu"
 )
 
-// life: a first boot, a workload, an orderly shutdown, a second boot, a reboot.
+// life: a first boot, a workload, an orderly shutdown, a second boot, a reboot,
+// and what a running node survives, all with the least memory that a node may have.
 func life(t *testing.T, suite *lab.Suite) {
-	m := suite.Machine(t, lab.MachineSpec{Name: "life"})
+	m := suite.Machine(t, lab.MachineSpec{Name: "life", Node: qemu.NodeSpec{MemoryMiB: 1024}})
 	first := m.MustBoot(t)
-	suite.Times.Note(t, "first boot: API %.1f s, Ready %.1f s after the kernel's start, %d MiB used",
-		first.Kubernetes.APIUpAt, first.Kubernetes.ReadyAt, (first.Memory.Total-first.Memory.Available)>>20)
+	suite.Times.Note(t, "first boot: API %.1f s, Ready %.1f s after the kernel's start, %s used",
+		first.Kubernetes.APIUpAt, first.Kubernetes.ReadyAt, memoryUsed(first))
 	checkHealthy(t, m, first)
 	checkVolumes(t, first, "created")
 	checkConsole(t, m)
@@ -43,15 +46,39 @@ func life(t *testing.T, suite *lab.Suite) {
 	checkVolumes(t, third, "mounted")
 	checkSameMachine(t, second, third)
 	must(t, "workload after a reboot", m.WaitWorkload(t.Context()))
+	status, err := m.Status(t.Context())
+	must(t, "status", err)
+	suite.Times.Note(t, "with the workload: %s used", memoryUsed(status))
+	checkHealthy(t, m, status)
+
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"strangers", func(t *testing.T) { strangers(t, m) }},
+		{"containerd crashes", func(t *testing.T) { crash(t, m, "containerd") }},
+		{"k3s crashes", func(t *testing.T) { crash(t, m, "k3s") }},
+		{"hang", func(t *testing.T) { hang(t, m) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			defer suite.Times.Start(t)()
+			defer recordOf(t, m)
+			test.run(t)
+		})
+	}
 	must(t, "shutdown", m.PowerOff(t.Context()))
 	checkClean(t, m)
+}
+
+func memoryUsed(s *api.Status) string {
+	return fmt.Sprintf("%d of %d MiB", (s.Memory.Total-s.Memory.Available)>>20, s.Memory.Total>>20)
 }
 
 // reboot asks for a reboot by way of the machine API and waits until the node
 // is Ready in another boot.
 func reboot(t *testing.T, m *lab.Machine, before *api.Status) *api.Status {
 	t.Helper()
-	client, err := m.Client()
+	client, err := m.Client(t.Context())
 	must(t, "machine API", err)
 	defer client.Close()
 	must(t, "reboot", client.Reboot(t.Context()))

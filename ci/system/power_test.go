@@ -1,6 +1,7 @@
 package system
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -58,22 +59,31 @@ func stage(m *lab.Machine) string {
 	last := "before init"
 	for _, e := range events {
 		switch e.Kind {
-		case api.EventStarted, api.EventPhase, api.EventRunning, api.EventAPI, api.EventReady:
+		case api.EventStarted, api.EventPhase, api.EventRunning, api.EventEnrolment, api.EventAPI, api.EventReady:
 			last = e.String()
 		}
 	}
 	return last
 }
 
-// cutAt starts a machine and cuts its power after a while.
+// cutAt starts a machine and cuts its power after a while, in whatever step of its
+// boot or its enrolment that is.
 func cutAt(t *testing.T, m *lab.Machine, moment time.Duration) {
 	t.Helper()
 	must(t, "start", m.Start(t.Context()))
+	ctx, cancel := context.WithCancel(t.Context())
+	enrolled := make(chan struct{})
+	go func() {
+		defer close(enrolled)
+		_ = m.Enrol(ctx) // as a rule the cut comes first; a member has nothing to do
+	}()
 	select {
 	case <-time.After(moment):
 	case <-t.Context().Done():
-		t.Fatal(t.Context().Err())
 	}
+	cancel()
+	<-enrolled
+	must(t, "time for the cut", t.Context().Err())
 	t.Logf("power cut after %.1f s: %s", moment.Seconds(), stage(m))
 	must(t, "power cut", m.Kill(t.Context()))
 }

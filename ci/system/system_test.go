@@ -1,20 +1,19 @@
 package system
 
 import (
-	"os"
 	"testing"
 
 	"github.com/digital-mycelium/os/ci/lab"
 )
 
-// testCase is one story of a machine.
+// testCase is one story.
 type testCase struct {
 	name string
 	run  func(*testing.T, *lab.Suite)
 }
 
-// TestSystem runs every story, quick ones first, one after the other: two
-// booting machines on two emulated processors starve each other.
+// TestSystem runs every story, quick ones first, one after the other: a machine
+// that boots keeps two processors busy, and two at once took more than twice as long.
 func TestSystem(t *testing.T) {
 	suite, err := lab.NewSuite()
 	if err != nil {
@@ -23,19 +22,21 @@ func TestSystem(t *testing.T) {
 	if err := suite.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { suite.Times.Print(os.Stdout) })
+	t.Cleanup(func() { suite.Finish(t) })
 	for _, test := range []testCase{
 		{"wrong configuration", wrongConfiguration},
+		{"configuration", configurationSources},
 		{"kernel panic", kernelPanic},
 		{"broken root", brokenRoot},
+		{"sealed identity", sealedIdentity},
 		{"life", life},
-		{"small memory", smallMemory},
 		{"no network", noNetwork},
-		{"crashes and hangs", crashesAndHangs},
 		{"wrong clock", wrongClock},
 		{"damaged disk", damagedDisk},
 		{"full disk", fullDisk},
 		{"command line", commandLine},
+		{"three nodes", threeNodes},
+		{"three servers", threeServers},
 		{"power cuts in the first boot", powerCutsFirst},
 		{"power cuts in later boots", powerCutsLater},
 	} {

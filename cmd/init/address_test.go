@@ -1,11 +1,10 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"net/netip"
 	"slices"
-	"syscall"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +18,8 @@ import (
 
 // testMachine is a machine without hardware.
 func testMachine() *machine {
-	m := &machine{log: slog.New(slog.DiscardHandler), board: status.New(api.Status{}), config: config.Default()}
+	m := &machine{log: slog.New(slog.DiscardHandler), board: status.New(api.Status{})}
+	m.conf.Store(config.Default())
 	m.net = newNetwork(m)
 	return m
 }
@@ -33,66 +33,43 @@ func eth0(addrs ...string) []netplan.Link {
 	return []netplan.Link{l}
 }
 
-// idle is a process that ends when it is told to.
-type idle struct{ end chan struct{} }
+// TestAddresses: where others may reach the node, its own address first.
+func TestAddresses(t *testing.T) {
+	m := testMachine()
+	if all, _ := m.net.addresses(); len(all) != 0 {
+		t.Errorf("without an address: %v", all)
+	}
+	_, moved := m.net.addresses()
+	m.net.publish(eth0("10.0.0.1/24", "fe80::1/64", "2001:db8::1/64"))
+	select {
+	case <-moved:
+	default:
+		t.Error("nobody is told of an address")
+	}
+	all, moved := m.net.addresses()
+	if want := []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")}; !slices.Equal(all, want) {
+		t.Errorf("addresses %v, want %v", all, want)
+	}
+	m.net.publish(eth0("10.0.0.1/24", "2001:db8::1/64"))
+	select {
+	case <-moved:
+		t.Error("told of a change that is none")
+	default:
+	}
+}
 
-func (p idle) PID() int                    { return 1 }
-func (p idle) Ready() <-chan struct{}      { return nil }
-func (p idle) Wait() error                 { <-p.end; return nil }
-func (p idle) Signal(syscall.Signal) error { close(p.end); return nil }
-
-// TestServiceFollowsAddress: a service that needs the node's address starts
-// when there is one, and anew when another has come to stay.
-func TestServiceFollowsAddress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := testMachine()
-		var used []string
-		var last netip.Addr
-		m.supervise(supervise.Spec{
-			Name: "x",
-			Wait: func(ctx context.Context) (err error) {
-				last, err = m.net.waitAddress(ctx, 0)
-				return err
-			},
-			Start: func(ctx context.Context) (supervise.Process, error) {
-				addr := last
-				used = append(used, addr.String())
-				ctx, cancel := context.WithCancel(ctx)
-				go m.restartOnNewAddress(ctx, addr)
-				p := idle{make(chan struct{})}
-				go func() { <-p.end; cancel() }()
-				return p, nil
-			},
-		})
-		step := func(d time.Duration, addrs ...string) {
-			m.net.publish(eth0(addrs...))
-			time.Sleep(d)
-		}
-		step(time.Minute)
-		if s, _ := m.board.Get(); len(used) != 0 || len(s.Problems) != 1 {
-			t.Errorf("without an address: started with %v, problems %q", used, s.Problems)
-		}
-		step(time.Minute, "10.0.0.1/8")
-		step(time.Minute)                             // lost: nothing to start anew with
-		step(time.Minute, "10.0.0.1/8")               // the same again
-		step(2*time.Second, "10.0.0.2/8")             // another for a moment
-		step(time.Minute, "10.0.0.1/8")               //
-		step(time.Minute, "10.0.0.3/8")               // another for good
-		step(time.Minute, "10.0.0.3/8", "10.9.0.1/8") // one more is no change
-		if want := []string{"10.0.0.1", "10.0.0.3"}; !slices.Equal(used, want) {
-			t.Errorf("started with %v, want %v", used, want)
-		}
-		s, _ := m.board.Get()
-		if len(s.Problems) != 0 || len(s.Services) != 1 || s.Services[0].State != supervise.Running || s.Services[0].Restarts != 1 {
-			t.Errorf("problems %q, services %+v", s.Problems, s.Services)
-		}
-		m.stopServices()
-		if s, _ := m.board.Get(); s.Services[0].State != supervise.Stopped {
-			t.Errorf("services %+v", s.Services)
-		}
-		// What waits for another address ends with its context.
-		synctest.Wait()
-	})
+// TestClusterOnLAN: an interface in the cluster's own addresses is named.
+func TestClusterOnLAN(t *testing.T) {
+	m := testMachine()
+	m.net.publish(eth0("10.42.7.9/16"))
+	s, _ := m.board.Get()
+	if len(s.Problems) != 1 || !strings.Contains(s.Problems[0], "10.42.0.0/16") || !strings.Contains(s.Problems[0], "eth0") {
+		t.Errorf("problems %q", s.Problems)
+	}
+	m.net.publish(eth0("10.0.0.1/24"))
+	if s, _ := m.board.Get(); len(s.Problems) != 0 {
+		t.Errorf("problems %q", s.Problems)
+	}
 }
 
 // TestBlockedServiceWaits: a node whose disk is not usable says why Kubernetes
@@ -102,7 +79,7 @@ func TestBlockedServiceWaits(t *testing.T) {
 		m := testMachine()
 		m.block("DATA cannot be used")
 		m.supervise(m.k3sSpec())
-		m.net.publish(eth0("10.0.0.1/8"))
+		m.net.publish(eth0("10.0.0.1/24"))
 		time.Sleep(time.Hour)
 		s, _ := m.board.Get()
 		if len(s.Services) != 1 || s.Services[0].State != supervise.Waiting || s.Kubernetes.Reason != "DATA cannot be used" {
@@ -113,4 +90,37 @@ func TestBlockedServiceWaits(t *testing.T) {
 		}
 		m.stopServices()
 	})
+}
+
+// TestResolvers: a rule's name servers replace those of DHCP on its interface,
+// whether it names that by name or by hardware address.
+func TestResolvers(t *testing.T) {
+	addr := netip.MustParseAddr
+	learned := map[string]leaseInfo{
+		"eth1": {mac: "52:54:00:00:00:0b", dns: []netip.Addr{addr("10.1.0.1")}, domains: []string{"one.example"}},
+		"eth0": {mac: "52:54:00:00:00:0a", dns: []netip.Addr{addr("10.0.0.1")}, domains: []string{"zero.example"}},
+	}
+	own := []string{"192.0.2.1", "192.0.2.2"}
+	tests := []struct {
+		name  string
+		rules []config.Interface
+		want  []string
+	}{
+		{"no rule", nil, []string{"10.0.0.1", "10.1.0.1"}},
+		{"rules without name servers", []config.Interface{{Name: "eth0"}, {MAC: "52:54:00:00:00:0b"}}, []string{"10.0.0.1", "10.1.0.1"}},
+		{"by name", []config.Interface{{Name: "eth0", Nameservers: own}}, []string{"192.0.2.1", "192.0.2.2", "10.1.0.1"}},
+		{"by hardware address", []config.Interface{{MAC: "52:54:00:00:00:0B", Nameservers: own}}, []string{"192.0.2.1", "192.0.2.2", "10.0.0.1"}},
+		{"each", []config.Interface{{MAC: "52:54:00:00:00:0b", Nameservers: own[:1]}, {Name: "eth0", Nameservers: own[1:]}}, own},
+		{"another interface's", []config.Interface{{Name: "eth2", Nameservers: own[:1]}}, []string{"192.0.2.1", "10.0.0.1", "10.1.0.1"}},
+	}
+	for _, tt := range tests {
+		servers, domains := resolvers(tt.rules, learned)
+		got := make([]string, len(servers))
+		for i, s := range servers {
+			got[i] = s.String()
+		}
+		if !slices.Equal(got, tt.want) || !slices.Equal(domains, []string{"zero.example", "one.example"}) {
+			t.Errorf("%s: servers %q, want %q; domains %q", tt.name, got, tt.want, domains)
+		}
+	}
 }

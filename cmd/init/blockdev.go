@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf16"
 	"unsafe"
@@ -103,7 +102,7 @@ func readDisks(log *slog.Logger) []disk.Disk {
 	for _, e := range entries {
 		name := e.Name()
 		sectors, _ := strconv.ParseInt(readLine("/sys/block/"+name+"/size"), 10, 64)
-		if sectors == 0 || strings.HasPrefix(name, "loop") || strings.HasPrefix(name, "ram") || strings.HasPrefix(name, "zram") {
+		if sectors == 0 || !isDisk(name) {
 			continue
 		}
 		size := sectors * 512 // the unit of sysfs, whatever the disk's own
@@ -190,9 +189,31 @@ func (b *blockDevice) Zero(off, n int64) error {
 	if last == first {
 		return nil
 	}
-	extent := [2]uint64{uint64(first), uint64(last - first)}
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, b.Fd(), unix.BLKZEROOUT, uintptr(unsafe.Pointer(&extent))); errno != 0 {
-		return fmt.Errorf("zero %d bytes: %w", extent[1], errno)
+	if errno := b.onRange(unix.BLKZEROOUT, first, last-first); errno != 0 {
+		return fmt.Errorf("zero %d bytes: %w", last-first, errno)
 	}
 	return nil
+}
+
+// onRange asks the disk to do something to a range of bytes.
+func (b *blockDevice) onRange(request uintptr, off, n int64) unix.Errno {
+	extent := [2]uint64{uint64(off), uint64(n)}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, b.Fd(), request, uintptr(unsafe.Pointer(&extent)))
+	return errno
+}
+
+// Discard gives the range up: erased for good where the disk can, else unmapped,
+// else zeroed by the disk itself. Not by writing: that would take hours.
+func (b *blockDevice) Discard(off, n int64) (secure bool, err error) {
+	if b.onRange(unix.BLKSECDISCARD, off, n) == 0 {
+		return true, nil
+	}
+	if b.onRange(unix.BLKDISCARD, off, n) == 0 {
+		return false, nil
+	}
+	err = unix.Fallocate(int(b.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
+		return false, errors.ErrUnsupported
+	}
+	return false, err
 }

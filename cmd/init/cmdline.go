@@ -10,12 +10,17 @@ import (
 //
 //	mycelium.board=NAME   the board's name, for the status
 //	mycelium.panic=N      seconds to wait before the reboot after a fatal failure
-//	mycelium.config=off   ignore every configuration: DHCP, no machine API
+//	mycelium.config=URL   fetch the configuration (see source.ParseLocation)
+//	mycelium.config=off   ignore every configuration: run with the defaults
 type cmdline struct {
 	board     string
 	panicWait time.Duration
-	noConfig  bool
+	// configAt is a URL, configOff or nothing.
+	configAt string
 }
+
+// configOff is the value of mycelium.config that is no URL.
+const configOff = "off"
 
 // defaultPanicWait is long enough to read, or to photograph, the screen.
 const defaultPanicWait = 10 * time.Second
@@ -34,7 +39,7 @@ func parseCmdline(s string) cmdline {
 				c.panicWait = time.Duration(n) * time.Second
 			}
 		case "mycelium.config":
-			c.noConfig = value == "off"
+			c.configAt = value
 		}
 	}
 	return c

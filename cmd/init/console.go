@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/digital-mycelium/os/cmd/init/internal/events"
 	"github.com/digital-mycelium/os/pkg/api"
 )
 
@@ -13,6 +14,7 @@ import (
 // terminal cannot take is dropped.
 type console struct {
 	lines   chan consoleLine
+	events  *events.Log
 	control chan func()
 	serial  []*os.File
 	screen  *os.File
@@ -26,7 +28,7 @@ type consoleLine struct {
 }
 
 func newConsole() *console {
-	c := &console{lines: make(chan consoleLine, 256), control: make(chan func()), serial: []*os.File{os.Stdout}, showOnScreen: true}
+	c := &console{lines: make(chan consoleLine, 256), events: events.New(eventsKept), control: make(chan func()), serial: []*os.File{os.Stdout}, showOnScreen: true}
 	go c.run()
 	return c
 }
@@ -67,8 +69,14 @@ func (c *console) print(text string) {
 	}
 }
 
-// event prints one event's line.
-func (c *console) event(e api.ConsoleEvent) { c.print(e.String()) }
+// eventsKept is how many events the machine API can still show.
+const eventsKept = 1000
+
+// event notes an event for the machine API and prints its line.
+func (c *console) event(e api.ConsoleEvent) {
+	c.events.Add(e)
+	c.print(e.String())
+}
 
 // flush waits until what was printed so far is out, at most for limit.
 func (c *console) flush(limit time.Duration) {

@@ -39,18 +39,28 @@ const (
 
 // dashboard draws the overview on the machine's screen, if it has one.
 func (m *machine) dashboard(ctx context.Context) {
-	if !m.config.Console.ShowDashboard() {
-		return
-	}
 	screen, err := os.OpenFile("/dev/tty1", os.O_WRONLY|oNoCTTY, 0)
 	if err != nil {
 		m.log.Info("no screen", "error", err)
 		return
 	}
 	defer screen.Close()
-	m.console.showLines(false)
+	shown := false
 	for {
 		s, changed := m.board.Get()
+		if show := m.config().Console.ShowDashboard(); show != shown {
+			m.console.showLines(!show)
+			shown = show
+		}
+		if !shown {
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+			case <-time.After(redrawAnyway):
+			}
+			continue
+		}
 		width, height := screenSize(screen)
 		log, _, _ := m.logs.Get("init").Tail(height)
 		view := dash.View{Status: s, Uptime: uptime(), Log: strings.Split(strings.TrimRight(string(log), "\n"), "\n")}

@@ -201,7 +201,7 @@ func (d *dhcpClient) apply(ack *dhcpv4.DHCPv4) error {
 			return err
 		}
 	}
-	info := leaseInfo{domains: searchDomains(ack.DomainName())}
+	info := leaseInfo{mac: link.Attrs().HardwareAddr.String(), domains: searchDomains(ack.DomainName())}
 	for _, ip := range ack.DNS() {
 		if a, ok := netip.AddrFromSlice(ip); ok {
 			info.dns = append(info.dns, a.Unmap())

@@ -12,12 +12,13 @@ import (
 	"github.com/digital-mycelium/os/pkg/gpt"
 )
 
-// prepareDisk fits the partition table to the disk and makes or grows DATA.
+// prepareDisk finds the boot disk, fits the partition table to the disk and makes or grows DATA.
 //
 // A machine without any disk of ours (booted from the network, or a kernel and
 // initramfs alone) runs from memory. One whose disk is there and not clear runs
 // without Kubernetes and touches nothing.
-func (m *machine) prepareDisk(context.Context) error {
+func (m *machine) prepareDisk(ctx context.Context) error {
+	m.disk = findBootDisk(ctx, m.log)
 	if m.disk.table == nil {
 		if errors.Is(m.disk.err, disk.ErrNone) {
 			m.board.SetProblem("disk", "no disk: everything is kept in memory and lost at power-off")

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/digital-mycelium/os/pkg/durable"
 )
 
 const (
@@ -71,7 +72,7 @@ func saveSeed(path string) error {
 	if _, err := rand.Read(b); err != nil {
 		return fmt.Errorf("make the next boot's seed: %w", err)
 	}
-	return writeFileSync(path, b, 0o600)
+	return durable.WriteFile(path, b, 0o600)
 }
 
 // creditEntropy adds b to the kernel's pool at full value (RNDADDENTROPY).
@@ -92,29 +93,4 @@ func creditEntropy(b []byte) error {
 		return fmt.Errorf("credit the random seed: %w", errno)
 	}
 	return nil
-}
-
-// writeFileSync replaces the file at path such that after a power cut it holds
-// the old content or the new.
-func writeFileSync(path string, b []byte, mode fs.FileMode) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(tmp))
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("sync the directory of %s: %w", path, err)
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/durable"
 )
 
 const machineIDPath = "/state/machine-id"
@@ -37,18 +38,28 @@ func (m *machine) identify(ctx context.Context) error {
 	if err := os.WriteFile("/run/os-release", osReleaseFile(m.version, boardName(m.cmdline)), 0o444); err != nil {
 		return fmt.Errorf("show the version: %w", err)
 	}
-	m.hostname = m.config.Hostname
+	if err := m.nameHost(); err != nil {
+		return err
+	}
+	m.board.Update(func(s *api.Status) {
+		s.MachineID, s.Board = id, boardName(m.cmdline)
+		s.BootID = readLine("/proc/sys/kernel/random/boot_id")
+		s.Booted = time.Now().Add(-uptime())
+	})
+	return nil
+}
+
+// nameHost gives the node the name that the configuration says, else one of its
+// machine id.
+func (m *machine) nameHost() error {
+	m.hostname = m.config().Hostname
 	if m.hostname == "" {
-		m.hostname = "mycelium-" + id[:6]
+		m.hostname = "mycelium-" + m.machineID[:6]
 	}
 	if err := unix.Sethostname([]byte(m.hostname)); err != nil {
 		return fmt.Errorf("set the host name: %w", err)
 	}
-	m.board.Update(func(s *api.Status) {
-		s.Name, s.MachineID, s.Board = m.hostname, id, boardName(m.cmdline)
-		s.BootID = readLine("/proc/sys/kernel/random/boot_id")
-		s.Booted = time.Now().Add(-uptime())
-	})
+	m.board.Update(func(s *api.Status) { s.Name = m.hostname })
 	return nil
 }
 
@@ -89,7 +100,7 @@ func loadMachineID(path string, fromFirmware bool) (string, error) {
 	if id == "" {
 		id = newHex()
 	}
-	if err := writeFileSync(path, []byte(id+"\n"), 0o444); err != nil {
+	if err := durable.WriteFile(path, []byte(id+"\n"), 0o444); err != nil {
 		return "", fmt.Errorf("keep the machine id: %w", err)
 	}
 	return id, nil

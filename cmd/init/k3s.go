@@ -4,15 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/digital-mycelium/os/cmd/init/internal/firewall"
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/supervise"
 )
@@ -25,13 +23,15 @@ const (
 	k3sData       = "/var/lib/rancher/k3s"
 	imagesDir     = k3sData + "/agent/images"
 	cniDir        = "/run/cni/net.d"
+	podBridge     = "cni0" // in cniTemplate
 )
 
-// k3sSpec is the Kubernetes service: server and agent in one process. It starts
-// when the node has an address and is started again when that changes.
+// k3sSpec is the Kubernetes service: server and agent in one process, or an
+// agent alone. It starts when the node is a member of a network, whether others
+// can be reached or not: its address is the one on the mesh, which stays.
 func (m *machine) k3sSpec() supervise.Spec {
 	var mu sync.Mutex
-	var used netip.Addr
+	var role k3sRole
 	var service context.CancelFunc = func() {}
 	return supervise.Spec{
 		Name:        k3sName,
@@ -44,9 +44,9 @@ func (m *machine) k3sSpec() supervise.Spec {
 				<-ctx.Done()
 				return ctx.Err()
 			}
-			addr, err := m.net.waitAddress(ctx, 0)
+			next, err := m.clusterRole(ctx)
 			mu.Lock()
-			used = addr
+			role = next
 			mu.Unlock()
 			return err
 		},
@@ -58,74 +58,43 @@ func (m *machine) k3sSpec() supervise.Spec {
 			// containerd is the same program; one that outlived a killed K3s would
 			// keep its successor from starting.
 			endStrays(filepath.Join(cgroupRoot, "services", k3sName), k3sPath)
-			if err := prepareK3sFiles(m.log); err != nil {
+			if err := m.prepareK3s(ctx, role); err != nil {
 				return nil, err
 			}
-			if err := placeFiles(); err != nil {
+			command, err := role.command()
+			if err != nil {
 				return nil, err
 			}
-			addr := used
-			m.spawn(func() { m.restartOnNewAddress(ctx, addr) })
-			return m.startProcess(ctx, k3sName, k3sCommand(m.hostname, addr, m.config.Kubernetes.Labels))
+			started := role
+			m.spawn(func() { m.restartOnNewRole(ctx, started) })
+			return m.startProcess(ctx, k3sName, command)
 		},
 	}
 }
 
-// addressSettle is how long a new address must stay before Kubernetes is
-// started again for it: a lease that comes back with the same address costs
-// nothing.
-const addressSettle = 5 * time.Second
-
-// restartOnNewAddress starts the services again once the node has another
-// address than the one they were started with, for good.
-func (m *machine) restartOnNewAddress(ctx context.Context, used netip.Addr) {
-	for {
-		addr, changed := m.net.nodeAddress()
-		if addr.IsValid() && addr != used {
-			if !sleep(ctx, addressSettle) {
-				return
-			}
-			if again, _ := m.net.nodeAddress(); again == addr {
-				m.restartServices(fmt.Sprintf("the node's address changed from %s to %s", used, addr))
-				return
-			}
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		}
+// prepareK3s puts everything in its place that K3s expects there.
+func (m *machine) prepareK3s(ctx context.Context, role k3sRole) error {
+	// Kubernetes' ports are for members: without the rules nothing opens them.
+	if err := (firewall.Rules{Mesh: meshName, Bridge: podBridge}).Apply(ctx, m.procs.output); err != nil {
+		return err
 	}
-}
-
-// k3sCommand is K3s' command line and environment.
-func k3sCommand(name string, addr netip.Addr, labels map[string]string) command {
-	args := []string{
-		"server",
-		"--data-dir=" + k3sData,
-		"--token-file=" + k3sTokenPath,
-		"--node-name=" + name,
-		"--node-ip=" + addr.String(),
-		"--tls-san=" + name, "--tls-san=127.0.0.1", "--tls-san=localhost",
-		"--write-kubeconfig=" + k3sKubeconfig, "--write-kubeconfig-mode=0600",
-		"--flannel-backend=none", "--disable-network-policy", "--disable-cloud-controller", "--disable-helm-controller",
-		"--disable=traefik,servicelb,local-storage,metrics-server,coredns,runtimes",
-		"--egress-selector-mode=disabled",
-		"--pause-image=mycelium.os/pause:1",
-		// One pod must not take all of the node's process numbers.
-		"--kubelet-arg=pod-max-pids=4096",
-		// Node ports answer on every address of the node, not on its first alone.
-		"--kube-proxy-arg=nodeport-addresses=0.0.0.0/0",
-		"--resolv-conf=/run/resolv.conf",
+	prepare := prepareK3sFiles
+	if role.Agent {
+		prepare = prepareAgentFiles
 	}
-	for _, key := range sortedKeys(labels) {
-		args = append(args, "--node-label="+key+"="+labels[key])
+	if err := prepare(m.log); err != nil {
+		return err
 	}
-	return command{
-		path: k3sPath, args: args, oomScore: -999, notify: true,
-		env: []string{"PATH=/bin:/sbin:/libexec/cni", "HOME=/", "TMPDIR=/var/tmp", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt", "CONTAINERD_GOGC=40"},
+	if err := placeImages(); err != nil {
+		return err
 	}
+	if err := m.startPodCIDR(!role.Agent && role.Database == sqliteDatabase); err != nil {
+		return fmt.Errorf("configure the pod network: %w", err)
+	}
+	if role.Agent {
+		return nil
+	}
+	return kubernetesAccess()
 }
 
 // Files of the root that must stand where they can be written to.
@@ -134,12 +103,9 @@ const (
 	rootImages  = "/share/images"
 )
 
-// placeFiles puts the pod network's configuration and the container images that
-// the root carries where K3s looks for them.
-func placeFiles() error {
-	if err := copyFile(cniTemplate, filepath.Join(cniDir, filepath.Base(cniTemplate))); err != nil {
-		return fmt.Errorf("configure the pod network: %w", err)
-	}
+// placeImages puts the container images that the root carries where K3s looks
+// for them.
+func placeImages() error {
 	images, err := filepath.Glob(filepath.Join(rootImages, "*.tar*"))
 	if err != nil {
 		return err
@@ -158,6 +124,11 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
+	return placeFile(to, want)
+}
+
+// placeFile makes the file to hold want, and leaves it alone when it does.
+func placeFile(to string, want []byte) error {
 	if have, err := os.ReadFile(to); err == nil && bytes.Equal(have, want) {
 		return nil
 	}
@@ -169,8 +140,4 @@ func copyFile(from, to string) error {
 		return err
 	}
 	return os.Rename(tmp, to)
-}
-
-func sortedKeys(m map[string]string) []string {
-	return slices.Sorted(maps.Keys(m))
 }

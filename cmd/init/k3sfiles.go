@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/digital-mycelium/os/pkg/durable"
 )
 
 // K3s and the libraries that it consists of write certificates, keys and
@@ -21,13 +23,25 @@ import (
 // Secrets of K3s that lie on DATA, with the database that they belong to.
 const (
 	k3sTokenPath        = "/var/lib/mycelium/k3s-token"         // the database's bootstrap data is encrypted with it
-	k3sNodePasswordPath = "/var/lib/mycelium/k3s-node-password" // the database keeps its hash
+	k3sNodePasswordPath = "/var/lib/mycelium/k3s-node-password" // the databases keep its hash
+)
+
+// k3sNodePasswordState is the same password on STATE: a node that loses one of
+// the two still is who it was, to its own database and to those of others.
+const k3sNodePasswordState = "/state/mycelium/k3s-node-password"
+
+// Tokens that are made or asked for anew at each start, in memory.
+const (
+	k3sAgentTokenPath = "/run/mycelium/k3s-agent-token" // of a server, for its agents
+	k3sJoinTokenPath  = "/run/mycelium/k3s-join-token"  // of another server, for this node
 )
 
 // k3sNodePassword is where K3s reads the node's password.
 const k3sNodePassword = k3sConfigDir + "/node/password"
 
-// tornFolders hold text files alone, here and in the folders below.
+// tornFolders hold text files alone, here and in the folders below. etcd's
+// folder is none of them: etcd checks its own files, and some that K3s has
+// there are empty on purpose.
 func tornFolders() []string {
 	return []string{k3sData + "/server/tls", k3sData + "/server/cred", k3sData + "/agent/etc", "/var/lib/kubelet/pki"}
 }
@@ -37,12 +51,26 @@ func tornFiles() []string {
 	return []string{k3sData + "/server/*", k3sData + "/agent/*"}
 }
 
-// prepareK3sFiles makes K3s' files fit for a start.
+// prepareK3sFiles makes K3s' files fit for the start of a server. One that
+// joins has adopted the cluster's token before.
 func prepareK3sFiles(log *slog.Logger) error {
-	if _, err := loadSecret(k3sTokenPath); err != nil {
+	token, err := loadSecret(k3sTokenPath)
+	if err == nil {
+		err = placeToken(k3sAgentTokenPath, agentToken(token))
+	}
+	if err != nil {
 		return fmt.Errorf("token of the cluster: %w", err)
 	}
-	password, err := loadSecret(k3sNodePasswordPath)
+	if err := removeOldDatabases(k3sServerDir); err != nil {
+		return err
+	}
+	return prepareAgentFiles(log)
+}
+
+// prepareAgentFiles makes K3s' files fit for the start of an agent, which a
+// server is as well.
+func prepareAgentFiles(log *slog.Logger) error {
+	password, err := loadTwice(k3sNodePasswordPath, k3sNodePasswordState)
 	if err != nil {
 		return fmt.Errorf("password of the node: %w", err)
 	}
@@ -60,7 +88,24 @@ func placeNodePassword(want []byte) error {
 	if err := os.MkdirAll(filepath.Dir(k3sNodePassword), 0o700); err != nil {
 		return err
 	}
-	return writeFileSync(k3sNodePassword, want, 0o600)
+	return durable.WriteFile(k3sNodePassword, want, 0o600)
+}
+
+// loadTwice reads a secret that is kept in two places, and restores the one that
+// is missing. The first place counts.
+func loadTwice(first, second string) (string, error) {
+	from, to := first, second
+	if _, err := os.Stat(first); errors.Is(err, fs.ErrNotExist) {
+		from, to = second, first
+	}
+	secret, err := loadSecret(from)
+	if err != nil {
+		return "", err
+	}
+	if have, err := os.ReadFile(to); err == nil && strings.TrimSpace(string(have)) == secret {
+		return secret, nil
+	}
+	return secret, durable.WriteFile(to, []byte(secret+"\n"), 0o600)
 }
 
 // loadSecret reads a secret of 32 hexadecimal digits, or makes it. One that is
@@ -78,7 +123,7 @@ func loadSecret(path string) (string, error) {
 		return "", err
 	}
 	s := newHex()
-	return s, writeFileSync(path, []byte(s+"\n"), 0o600)
+	return s, durable.WriteFile(path, []byte(s+"\n"), 0o600)
 }
 
 // removeTorn removes the torn files below folders and among those that the

@@ -75,3 +75,35 @@ func TestLoadSecret(t *testing.T) {
 		}
 	}
 }
+
+// TestLoadTwice: whichever of the two places is lost, the secret stays.
+func TestLoadTwice(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+	secret, err := loadTwice(first, second)
+	if err != nil || !hexPattern.MatchString(secret) {
+		t.Fatalf("%q, %v", secret, err)
+	}
+	for _, lost := range []string{first, second, ""} {
+		if lost != "" {
+			if err := os.Remove(lost); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again, err := loadTwice(first, second)
+		if err != nil || again != secret {
+			t.Errorf("without %q: %q, %v", lost, again, err)
+		}
+		for _, path := range []string{first, second} {
+			if b, err := os.ReadFile(path); err != nil || strings.TrimSpace(string(b)) != secret {
+				t.Errorf("without %q: %s holds %q, %v", lost, path, b, err)
+			}
+		}
+	}
+	if err := os.WriteFile(second, []byte(newHex()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := loadTwice(first, second); err != nil || again != secret {
+		t.Errorf("with another second: %q, %v", again, err)
+	}
+}

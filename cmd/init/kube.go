@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/digital-mycelium/os/cmd/init/internal/kube"
 	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/identity"
 )
 
 const (
@@ -24,19 +24,46 @@ const (
 	kubeRefused = 5 * time.Second
 )
 
+// K3s' kubeconfigs for its own use, on servers and agents. An agent's lead to
+// whichever server answers.
+const (
+	kubeletKubeconfig       = k3sData + "/agent/kubelet.kubeconfig"
+	k3sControllerKubeconfig = k3sData + "/agent/k3scontroller.kubeconfig"
+)
+
+// statusKubeconfig is what a node of that role asks about itself with. On an
+// agent that is the kubelet's: it may see its own node and the pods on it,
+// which is all that is asked.
+func statusKubeconfig(role identity.NodeRole) string {
+	if role >= identity.Server {
+		return k3sKubeconfig
+	}
+	return kubeletKubeconfig
+}
+
+// nodesKubeconfig is what a node of that role follows the cluster's nodes with.
+// On an agent that is the one of K3s' controller, which may see all nodes:
+// kubernetesAccess lets it.
+func nodesKubeconfig(role identity.NodeRole) string {
+	if role >= identity.Server {
+		return k3sKubeconfig
+	}
+	return k3sControllerKubeconfig
+}
+
 // kubeWatcher follows the state of Kubernetes.
 type kubeWatcher struct {
-	m       *machine
-	client  *kube.Client
-	written time.Time // of the kubeconfig that client was made from
-	heard   time.Time // when a question was last answered
+	m      *machine
+	source *kube.Source
+	heard  time.Time // when a question was last answered
 }
 
 // watchKubernetes asks Kubernetes how it and its node are, until ctx ends.
-func (m *machine) watchKubernetes(ctx context.Context) {
-	w := &kubeWatcher{m: m}
+func (m *machine) watchKubernetes(ctx context.Context, role identity.NodeRole) {
+	w := &kubeWatcher{m: m, source: kube.NewSource(statusKubeconfig(role))}
 	for {
 		s, _ := m.board.Get()
+		began := time.Now()
 		k, err := w.look(ctx, s.Kubernetes)
 		if err != nil {
 			k = w.unanswered(s.Kubernetes, err)
@@ -48,7 +75,7 @@ func (m *machine) watchKubernetes(ctx context.Context) {
 		}
 		pause := kubePollSlow
 		if !k.NodeReady {
-			pause = kubePollFast
+			pause = max(kubePollFast, 2*time.Since(began)) // who answers slowly has enough to do
 		}
 		if !sleep(ctx, pause) {
 			return
@@ -58,14 +85,15 @@ func (m *machine) watchKubernetes(ctx context.Context) {
 
 // look returns the present state, given the one before.
 func (w *kubeWatcher) look(ctx context.Context, k api.Kubernetes) (api.Kubernetes, error) {
-	if err := w.connect(); err != nil {
+	client, err := w.source.Client()
+	if err != nil {
 		return k, err
 	}
 	if !k.APIUp {
-		if err := w.client.Ready(ctx); err != nil {
+		if err := client.Ready(ctx); err != nil {
 			return k, err
 		}
-		version, err := w.client.Version(ctx)
+		version, err := client.Version(ctx)
 		if err != nil {
 			return k, err
 		}
@@ -74,7 +102,7 @@ func (w *kubeWatcher) look(ctx context.Context, k api.Kubernetes) (api.Kubernete
 			k.APIUpAt = uptime().Seconds()
 		}
 	}
-	ready, reason, err := w.client.NodeReady(ctx, w.m.hostname)
+	ready, reason, err := client.NodeReady(ctx, w.m.hostname)
 	if errors.Is(err, kube.ErrNotFound) {
 		k.NodeReady, k.Reason = false, "the node has not registered yet"
 		return k, nil
@@ -89,32 +117,8 @@ func (w *kubeWatcher) look(ctx context.Context, k api.Kubernetes) (api.Kubernete
 	if k.ReadyAt == 0 {
 		k.ReadyAt = uptime().Seconds()
 	}
-	k.PodsRunning, k.PodsTotal, err = w.client.Pods(ctx, w.m.hostname)
+	k.PodsRunning, k.PodsTotal, err = client.Pods(ctx, w.m.hostname)
 	return k, err
-}
-
-// connect makes the client, anew when the kubeconfig was.
-func (w *kubeWatcher) connect() error {
-	info, err := os.Stat(k3sKubeconfig)
-	if err != nil {
-		return err
-	}
-	if w.client != nil && info.ModTime().Equal(w.written) {
-		return nil
-	}
-	b, err := os.ReadFile(k3sKubeconfig)
-	if err != nil {
-		return err
-	}
-	credentials, err := kube.ParseKubeconfig(b)
-	if err != nil {
-		return err
-	}
-	if w.client != nil {
-		w.client.Close()
-	}
-	w.client, w.written = kube.NewClient(credentials), info.ModTime()
-	return nil
 }
 
 // unanswered is the state after a question without an answer: a short silence

@@ -16,7 +16,9 @@ import (
 
 	"github.com/digital-mycelium/os/cmd/init/internal/clock"
 	"github.com/digital-mycelium/os/cmd/init/internal/logs"
+	"github.com/digital-mycelium/os/cmd/init/internal/membership"
 	"github.com/digital-mycelium/os/cmd/init/internal/phase"
+	"github.com/digital-mycelium/os/cmd/init/internal/source"
 	"github.com/digital-mycelium/os/cmd/init/internal/status"
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/config"
@@ -39,11 +41,26 @@ type machine struct {
 	watchdog  *watchdog
 	net       *network
 	time      *timekeeper
+	member    *membership.Membership // nil when it could not be opened
+	pods      *pods
 
-	config    *config.Config
+	// conf is what the node runs with. The others say why; taking guards them
+	// once services run.
+	conf     atomic.Pointer[config.Config]
+	taking   sync.Mutex
+	sources  []source.Candidate // the places that had, or have, a document at this boot
+	set      *source.Set        // what the API set, nil for nothing
+	choice   source.Choice      // the document that counts; some of it may wait for a reboot
+	askOn    func()             // asks the command line's URL once services run, nil when nothing has to be asked
+	endFetch context.CancelFunc // ends that
+	// fetchedPath keeps what the URL gave for the next boot.
+	fetchedPath string
+
 	disk      *bootDisk
 	volumes   []mountedVolume
 	reserve   *reserve
+	disks     []api.Disk // what measure read of all disks, and when
+	disksRead time.Time
 	machineID string
 	hostname  string
 	// blockers are the reasons why Kubernetes must not start in this boot.
@@ -55,7 +72,9 @@ type machine struct {
 
 	mu       sync.Mutex
 	services []*supervise.Service
-	stop     []func() // ends the services, last started first
+	// memberProblems are the membership's among the board's problems.
+	memberProblems map[string]string
+	stop           []func() // ends the services, last started first
 }
 
 func newMachine(version string, built time.Time) *machine {
@@ -69,13 +88,21 @@ func newMachine(version string, built time.Time) *machine {
 		board:    status.New(api.Status{Version: version, Arch: runtime.GOARCH, Kernel: hostinfo, Problems: []string{}}),
 		procs:    newProcs(),
 		heart:    newHeart(),
-		config:   config.Default(),
 		requests: make(chan action, 4),
+		choice:   source.Choice{Config: config.Default()},
+		endFetch: func() {},
+
+		fetchedPath: fetchedPath,
 	}
+	m.conf.Store(m.choice.Config)
 	m.net = newNetwork(m)
-	m.time = &timekeeper{m: m, bounds: clock.NewBounds(built, time.Time{})}
+	m.pods = newPods()
+	m.time = &timekeeper{m: m, again: make(chan struct{}, 1), bounds: clock.NewBounds(built, time.Time{})}
 	return m
 }
+
+// config is what the node runs with; it is not changed, only replaced.
+func (m *machine) config() *config.Config { return m.conf.Load() }
 
 // spawn runs f in the background. A panic in it is fatal for the machine, as a
 // panic anywhere in PID 1 is, but is shown and followed by an orderly reboot.

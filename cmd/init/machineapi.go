@@ -2,58 +2,47 @@ package main
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net"
+	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/digital-mycelium/os/cmd/init/internal/kube"
+	"github.com/digital-mycelium/os/cmd/init/internal/kubeproxy"
 	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/config"
+	"github.com/digital-mycelium/os/pkg/identity"
 )
 
 // uploadDir holds image archives while they arrive, on the file system of the
 // image store and outside of it: K3s reads whatever appears there.
 const uploadDir = "/var/lib/mycelium/upload"
 
-// serveMachineAPI listens when the configuration says whose clients to answer.
-func (m *machine) serveMachineAPI(ctx context.Context) error {
-	c := m.config.API
-	if !c.Enabled() {
-		m.log.Info("no machine API: the configuration has no section api")
-		return nil
-	}
-	server, err := api.NewServer(api.ServerConfig{CA: []byte(c.CA), Certificate: []byte(c.Certificate), Key: []byte(c.Key.Reveal())}, apiNode{m}, m.log)
-	if err != nil {
-		return err
-	}
-	if err := os.RemoveAll(uploadDir); err != nil { // left by a power cut
-		m.log.Warn("cannot delete unfinished uploads", "error", err)
-	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", ":"+strconv.Itoa(api.Port))
-	if err != nil {
-		return err
-	}
-	m.spawn(func() {
-		if err := server.Serve(ctx, l); err != nil {
-			m.board.SetProblem("api", err.Error())
-		}
-	})
-	return nil
-}
-
 // apiNode is the machine as the machine API sees it.
 type apiNode struct{ m *machine }
 
-func (n apiNode) LogNames() []string { return n.m.logs.Names() }
-func (n apiNode) Reboot()            { n.m.request(actionReboot) }
-func (n apiNode) Shutdown()          { n.m.request(actionPowerOff) }
+func (n apiNode) Events() api.EventLog                        { return n.m.console.events }
+func (n apiNode) Processes() ([]api.Process, error)           { return n.m.processes() }
+func (n apiNode) Time() api.TimeStatus                        { return n.m.timeStatus() }
+func (n apiNode) LogNames() []string                          { return n.m.logs.Names() }
+func (n apiNode) Metrics() string                             { return n.m.metrics() }
+func (n apiNode) RestartService(name string) error            { return n.m.restartService(name) }
+func (n apiNode) Reboot()                                     { n.m.request(actionReboot) }
+func (n apiNode) Shutdown()                                   { n.m.request(actionPowerOff) }
+func (n apiNode) Reset(s api.ResetScope, shutdown bool) error { return n.m.reset(s, shutdown) }
+
+func (n apiNode) SupportBundle(c context.Context, w io.Writer) error { return n.m.supportBundle(c, w) }
+func (n apiNode) Configuration() ([]byte, string, error)             { return n.m.configuration() }
+
+func (n apiNode) ApplyConfiguration(ctx context.Context, document []byte, dryRun bool) ([]config.Change, error) {
+	return n.m.applyConfiguration(ctx, document, dryRun)
+}
 
 func (n apiNode) Status() (api.Status, <-chan struct{}) {
 	s, changed := n.m.board.Get()
@@ -69,19 +58,37 @@ func (n apiNode) Log(name string) (api.Log, error) {
 	return ring, nil
 }
 
+// Kubeconfig leads to Kubernetes through this node's machine API.
 func (n apiNode) Kubeconfig() ([]byte, error) {
-	b, err := os.ReadFile(k3sKubeconfig)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("kubernetes has not started: %w", api.ErrNotYet)
+	if s, _ := n.m.board.Get(); s.Membership.Role != identity.Server.String() {
+		return nil, fmt.Errorf("this node is no server: ask one for the way to Kubernetes: %w", api.ErrNotFound)
 	}
-	return b, err
+	certificate, err := n.m.member.KubernetesCertificate()
+	if err != nil {
+		return nil, err
+	}
+	address, _ := n.m.net.nodeAddress()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})
+	return kubeconfigFor(fmt.Sprintf("%s:%d", address, api.Port), ca), nil
+}
+
+// kubernetesProxy serves Kubernetes to members.
+func (m *machine) kubernetesProxy() http.Handler {
+	return kubeproxy.New(kubeproxy.Config{
+		Credentials: kube.NewSource(k3sKubeconfig).Credentials,
+		Caller: func(ctx context.Context) (name, key string, role identity.APIRole) {
+			c := api.Caller(ctx)
+			return c.Name, c.Key.String(), c.Caps.API
+		},
+		Log: m.log.With("part", "kubernetes proxy"),
+	})
 }
 
 // PutImage stores an archive such that the image store holds the whole file or
 // nothing of it.
 func (n apiNode) PutImage(_ context.Context, name string, r io.Reader) (err error) {
 	if !api.ValidImageName(name) {
-		return fmt.Errorf("%q is no name of an image archive", name)
+		return fmt.Errorf("%w: %q is no name of an image archive", api.ErrInvalid, name)
 	}
 	for _, dir := range []string{uploadDir, imagesDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {

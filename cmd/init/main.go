@@ -26,8 +26,10 @@ func main() {
 		os.Exit(2)
 	}
 	// The kernel has opened the console for us; say hello before anything can fail.
-	_, _ = os.Stdout.WriteString(api.ConsoleEvent{Kind: api.EventStarted, Name: version}.String() + "\r\n")
+	started := api.ConsoleEvent{Kind: api.EventStarted, Name: version}
+	_, _ = os.Stdout.WriteString(started.String() + "\r\n")
 	m := newMachine(version, parseBuildTime(buildTime))
+	m.console.events.Add(started)
 	defer func() {
 		if v := recover(); v != nil {
 			m.fatal(&phase.PanicError{Value: v, Stack: debug.Stack()})

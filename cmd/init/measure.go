@@ -10,19 +10,26 @@ import (
 	"github.com/digital-mycelium/os/pkg/api"
 )
 
-// measurePause is the time between two measurements.
-const measurePause = 3 * time.Second
+// Times between two measurements: of what changes all the time, and of the
+// disks, which come and go seldom and cost a dozen files of sysfs each.
+const (
+	measurePause = 3 * time.Second
+	disksPause   = 30 * time.Second
+)
 
-// measure refreshes what changes all the time: memory, space, the clock.
+// measure refreshes what changes all the time: memory, load, space, disks, the clock.
 func (m *machine) measure() {
-	mem := readMeminfo()
+	mem, load := readMeminfo(), parseLoad(readLine("/proc/loadavg"))
+	if time.Since(m.disksRead) >= disksPause {
+		m.disks, m.disksRead = readBlockDevices("/sys/block", m.disk.Name), time.Now()
+	}
 	now := time.Now()
 	sizes := make([][2]uint64, len(m.volumes))
 	for i, v := range m.volumes {
 		sizes[i][0], sizes[i][1] = freeBytes(v.target)
 	}
 	m.board.Refresh(func(s *api.Status) {
-		s.Memory, s.Time.Now = mem, now
+		s.Memory, s.Load, s.Disks, s.Time.Now = mem, load, m.disks, now
 		s.Booted = now.Add(-uptime())
 		volumes := append([]api.Volume(nil), s.Volumes...)
 		for i := range volumes {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/digital-mycelium/os/cmd/init/internal/firewall"
 	"github.com/digital-mycelium/os/cmd/init/internal/netplan"
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/config"
@@ -29,21 +31,28 @@ type network struct {
 
 	mu      sync.Mutex
 	changed chan struct{}        // closed and replaced when the node address changes
+	moved   chan struct{}        // closed and replaced when any address changes
+	all     []netip.Addr         // of the interfaces, the node address first
 	settled bool                 // every interface with a link has an address
 	address netip.Addr           // the node's; invalid when there is none
-	started map[string]bool      // interfaces that are looked after
+	leases  context.Context      // ends with the DHCP clients, see begin
+	end     context.CancelFunc   // ends leases
+	clients sync.WaitGroup       // DHCP clients, and lookAfter while it runs
+	started map[string]bool      // interfaces that are looked after; nil: none are
 	learned map[string]leaseInfo // by interface
 }
 
-// leaseInfo is what a DHCP server told besides the address.
+// leaseInfo is what a DHCP server told besides the address, and the hardware
+// address of the interface on which it did.
 type leaseInfo struct {
+	mac     string
 	dns     []netip.Addr
 	ntp     []string
 	domains []string
 }
 
 func newNetwork(m *machine) *network {
-	return &network{m: m, log: m.log.With("part", "network"), changed: make(chan struct{}), started: map[string]bool{}, learned: map[string]leaseInfo{}}
+	return &network{m: m, log: m.log.With("part", "network"), changed: make(chan struct{}), moved: make(chan struct{}), learned: map[string]leaseInfo{}}
 }
 
 // addressPatience is how long the boot waits for an address on an interface
@@ -65,7 +74,7 @@ func (m *machine) startNetwork(ctx context.Context) error {
 	if err := n.subscribe(ctx, updates); err != nil {
 		return err
 	}
-	n.look(ctx)
+	n.begin(ctx)
 	m.spawn(func() { n.follow(ctx, updates) })
 	if !n.waitSettled(ctx, addressPatience) {
 		m.log.Warn("not every interface has an address yet: going on")
@@ -121,13 +130,13 @@ func (n *network) follow(ctx context.Context, updates <-chan struct{}) {
 			}
 		case <-time.After(15 * time.Second):
 		}
-		n.look(ctx)
+		n.look()
 	}
 }
 
 // look reads the interfaces, begins to look after new ones and publishes what
 // it saw.
-func (n *network) look(ctx context.Context) {
+func (n *network) look() {
 	all, err := netlink.LinkList()
 	if err != nil {
 		n.log.Warn("cannot list the network interfaces", "error", err)
@@ -138,7 +147,7 @@ func (n *network) look(ctx context.Context) {
 		if !isPhysical(l) {
 			continue
 		}
-		n.lookAfter(ctx, l)
+		n.lookAfter(l)
 		links = append(links, describeLink(l))
 	}
 	n.publish(links)
@@ -173,16 +182,19 @@ func describeLink(l netlink.Link) netplan.Link {
 }
 
 // lookAfter brings an interface up by its rule, once.
-func (n *network) lookAfter(ctx context.Context, l netlink.Link) {
+func (n *network) lookAfter(l netlink.Link) {
 	a := l.Attrs()
 	n.mu.Lock()
-	known := n.started[a.Name]
-	n.started[a.Name] = true
-	n.mu.Unlock()
-	if known {
+	if n.started == nil || n.started[a.Name] {
+		n.mu.Unlock()
 		return
 	}
-	rule := netplan.Rule(n.m.config.Network.Interfaces, a.Name, a.HardwareAddr.String())
+	n.started[a.Name] = true
+	leases := n.leases
+	n.clients.Add(1) // stop waits for this, too
+	n.mu.Unlock()
+	defer n.clients.Done()
+	rule := netplan.Rule(n.m.config().Network.Interfaces, a.Name, a.HardwareAddr.String())
 	n.log.Info("interface found", "name", a.Name, "mac", a.HardwareAddr.String(), "dhcp", rule.UseDHCP(), "ignore", rule.Ignore)
 	if rule.Ignore {
 		return
@@ -197,7 +209,8 @@ func (n *network) lookAfter(ctx context.Context, l netlink.Link) {
 	}
 	if rule.UseDHCP() {
 		d := &dhcpClient{n: n, name: a.Name, log: n.log.With("interface", a.Name)}
-		n.m.spawn(func() { d.run(ctx) })
+		n.clients.Add(1)
+		n.m.spawn(func() { defer n.clients.Done(); d.run(leases) })
 	}
 }
 
@@ -239,23 +252,25 @@ func setGateway(l netlink.Link, gw net.IP) error {
 func (n *network) publish(links []netplan.Link) {
 	n.mu.Lock()
 	before := n.address
-	n.address, _ = netplan.NodeAddress(links, n.m.config.Network.Interfaces, before)
-	n.settled = netplan.Settled(links, n.m.config.Network.Interfaces)
+	n.address, _ = netplan.NodeAddress(links, n.m.config().Network.Interfaces, before)
+	n.settled = netplan.Settled(links, n.m.config().Network.Interfaces)
 	after := n.address
 	if after != before {
 		close(n.changed)
 		n.changed = make(chan struct{})
 	}
+	if all := reachable(links, after); !slices.Equal(all, n.all) {
+		n.all = all
+		close(n.moved)
+		n.moved = make(chan struct{})
+	}
 	n.mu.Unlock()
 	if netplan.Connected(links) {
 		n.m.board.ClearProblem("network")
 	} else {
-		text := netplan.Problem(links, n.m.config.Network.Interfaces)
-		if !after.IsValid() {
-			text += "; Kubernetes starts when there is an address"
-		}
-		n.m.board.SetProblem("network", text)
+		n.m.board.SetProblem("network", netplan.Problem(links, n.m.config().Network.Interfaces))
 	}
+	n.m.board.SetProblem("clusterlan", clusterOnLAN(links))
 	ifs := make([]api.Interface, len(links))
 	for i, l := range links {
 		ifs[i] = api.Interface{Name: l.Name, MAC: l.MAC, Up: l.Carrier, Addresses: []string{}}
@@ -278,6 +293,50 @@ func (n *network) nodeAddress() (netip.Addr, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.address, n.changed
+}
+
+// addresses returns where others may reach the node, its own address first, and
+// a channel that is closed when that changes.
+func (n *network) addresses() ([]netip.Addr, <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.all, n.moved
+}
+
+// clusterOnLAN says which interface is in a network that the cluster uses for
+// itself; "" when none is.
+func clusterOnLAN(links []netplan.Link) string {
+	for _, l := range links {
+		for _, p := range l.Addresses {
+			if cluster, is := firewall.Conflict(p.Masked()); is {
+				return fmt.Sprintf("%s is in %s, which overlaps %s, the cluster's own addresses: who has one of them there cannot reach this node; give that LAN other addresses", l.Name, p.Masked(), cluster)
+			}
+		}
+	}
+	return ""
+}
+
+// names returns the interfaces that are looked after.
+func (n *network) names() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Sorted(maps.Keys(n.started))
+}
+
+// reachable returns the addresses of the links that others can use.
+func reachable(links []netplan.Link, first netip.Addr) []netip.Addr {
+	var all []netip.Addr
+	for _, l := range links {
+		for _, p := range l.Addresses {
+			if a := p.Addr(); a.IsGlobalUnicast() && a != first {
+				all = append(all, a)
+			}
+		}
+	}
+	if first.IsValid() {
+		all = append([]netip.Addr{first}, all...)
+	}
+	return all
 }
 
 // waitAddress waits until the node has an address, at most for limit (0: until
@@ -339,34 +398,32 @@ func (n *network) timeServers() []string {
 	return slices.Compact(all)
 }
 
-// writeResolv writes /run/resolv.conf: an interface's configured servers in
-// place of those that DHCP named on it.
-func (n *network) writeResolv() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	var servers []netip.Addr
-	var domains []string
-	overridden := map[string]bool{}
-	for _, r := range n.m.config.Network.Interfaces {
+// resolvers returns the name servers and search domains, best first: an
+// interface's configured servers in place of those that DHCP named on it.
+// learned is by the interfaces' names.
+func resolvers(rules []config.Interface, learned map[string]leaseInfo) (servers []netip.Addr, domains []string) {
+	for _, r := range rules {
 		for _, s := range r.Nameservers {
 			if a, err := netip.ParseAddr(s); err == nil {
 				servers = append(servers, a)
 			}
-			overridden[r.Name] = true
 		}
 	}
-	names := make([]string, 0, len(n.learned))
-	for name := range n.learned {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if !overridden[name] {
-			servers = append(servers, n.learned[name].dns...)
+	for _, name := range slices.Sorted(maps.Keys(learned)) {
+		info := learned[name]
+		if len(netplan.Rule(rules, name, info.mac).Nameservers) == 0 {
+			servers = append(servers, info.dns...)
 		}
-		domains = append(domains, n.learned[name].domains...)
+		domains = append(domains, info.domains...)
 	}
-	content := netplan.Resolv(servers, domains)
+	return servers, domains
+}
+
+// writeResolv writes /run/resolv.conf.
+func (n *network) writeResolv() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	content := netplan.Resolv(resolvers(n.m.config().Network.Interfaces, n.learned))
 	if old, err := os.ReadFile("/run/resolv.conf"); err == nil && string(old) == string(content) {
 		return nil
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/digital-mycelium/os/cmd/init/internal/dash"
+	"github.com/digital-mycelium/os/pkg/durable"
 )
 
 func TestParseCmdline(t *testing.T) {
@@ -23,8 +23,8 @@ func TestParseCmdline(t *testing.T) {
 		{"mycelium.board=qemu-amd64 mycelium.panic=3", cmdline{board: "qemu-amd64", panicWait: 3 * time.Second}},
 		{"mycelium.panic=0", cmdline{}},
 		{"mycelium.panic=-1 mycelium.panic= mycelium.panic=x", cmdline{panicWait: defaultPanicWait}},
-		{"mycelium.config=off", cmdline{panicWait: defaultPanicWait, noConfig: true}},
-		{"mycelium.config=on", cmdline{panicWait: defaultPanicWait}},
+		{"mycelium.config=off", cmdline{panicWait: defaultPanicWait, configAt: "off"}},
+		{"mycelium.config=http://a/b?c=d#sha256=e", cmdline{panicWait: defaultPanicWait, configAt: "http://a/b?c=d#sha256=e"}},
 	}
 	for _, tt := range tests {
 		if got := parseCmdline(tt.in); got != tt.want {
@@ -172,7 +172,7 @@ func TestReadFloor(t *testing.T) {
 	if got, err := readFloor(path); !got.IsZero() || err != nil {
 		t.Errorf("no file: %v, %v", got, err)
 	}
-	if err := writeFileSync(path, []byte("1800000000\n"), 0o644); err != nil {
+	if err := durable.WriteFile(path, []byte("1800000000\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := readFloor(path); got.Unix() != 1800000000 || err != nil {
@@ -215,19 +215,6 @@ func TestSysctls(t *testing.T) {
 		if got := memorySysctls(total)[0].value; got != want {
 			t.Errorf("%d bytes: %s KiB, want %s", total, got, want)
 		}
-	}
-}
-
-func TestK3sCommand(t *testing.T) {
-	c := k3sCommand("node-1", netip.MustParseAddr("10.0.2.15"), map[string]string{"b": "2", "a": "1"})
-	args := strings.Join(c.args, " ")
-	for _, want := range []string{"server ", "--node-name=node-1", "--node-ip=10.0.2.15", "--node-label=a=1 --node-label=b=2", "--write-kubeconfig=" + k3sKubeconfig} {
-		if !strings.Contains(args, want) {
-			t.Errorf("%q is not in %q", want, args)
-		}
-	}
-	if c.oomScore != -999 || !c.notify {
-		t.Errorf("command %+v", c)
 	}
 }
 

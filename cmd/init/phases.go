@@ -18,14 +18,16 @@ func (m *machine) phases() []phase.Phase {
 		{Name: "root", Fatal: true, Run: m.switchRoot},
 		{Name: "modules", Run: m.loadModules},
 		{Name: "entropy", Run: m.gatherEntropy},
-		{Name: "config", Run: m.loadConfig},
 		{Name: "disks", Run: m.prepareDisk},
 		{Name: "state", Run: m.mountState},
+		{Name: "config", Run: m.loadConfig},
 		{Name: "data", Run: m.mountData},
 		{Name: "identity", Fatal: true, Run: m.identify},
 		{Name: "sysctl", Run: m.applySysctls},
 		{Name: "network", Run: m.startNetwork},
 		{Name: "time", Run: m.startClock},
+		{Name: "fetch", Run: m.fetchConfig},
+		{Name: "membership", Run: m.openMembership},
 		{Name: "services", Fatal: true, Run: m.startServices},
 	}
 }

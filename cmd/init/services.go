@@ -37,13 +37,19 @@ func (m *machine) startServices(ctx context.Context) error {
 	m.measure()
 	m.spawn(func() { m.announce(ctx) })
 	m.spawn(func() { m.dashboard(ctx) })
-	m.watchPower(ctx)
-	if err := m.serveMachineAPI(ctx); err != nil {
-		m.log.Error("no machine API", "error", err)
-		m.board.SetProblem("api", fmt.Sprintf("the machine API is off: %v", err))
+	if m.askOn != nil {
+		m.spawn(m.askOn)
 	}
+	m.watchPower(ctx)
+	if err := os.RemoveAll(uploadDir); err != nil { // left by a power cut
+		m.log.Warn("cannot delete unfinished uploads", "error", err)
+	}
+	if m.member == nil {
+		return nil // the phase before has said why; Kubernetes is for members
+	}
+	m.spawn(func() { m.runMembership(ctx) })
 	m.supervise(m.k3sSpec())
-	m.spawn(func() { m.watchKubernetes(ctx) })
+	m.spawn(func() { m.followCluster(ctx) })
 	return nil
 }
 

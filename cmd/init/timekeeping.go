@@ -16,6 +16,8 @@ import (
 
 	"github.com/digital-mycelium/os/cmd/init/internal/clock"
 	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/durable"
+	"github.com/digital-mycelium/os/pkg/identity"
 )
 
 // floorPath keeps the last time that a server was heard, in seconds since 1970.
@@ -25,10 +27,12 @@ const floorPath = "/state/clock"
 type timekeeper struct {
 	m      *machine
 	bounds clock.Bounds
+	again  chan struct{} // wakes run: other servers may be named
 
 	mu     sync.Mutex
 	synced bool
 	saved  time.Time
+	last   heard
 }
 
 // defaultTimeServers are asked when neither the configuration nor DHCP names any.
@@ -78,7 +82,7 @@ func (t *timekeeper) setSource(source string) {
 
 // named returns the servers of the configuration, else those of DHCP.
 func (t *timekeeper) named() []string {
-	if s := t.m.config.Time.Servers; len(s) > 0 {
+	if s := t.m.config().Time.Servers; len(s) > 0 {
 		return s
 	}
 	return t.m.net.timeServers()
@@ -107,9 +111,21 @@ func (t *timekeeper) run(ctx context.Context) {
 		} else {
 			delay = 5 * time.Second
 		}
-		if !sleep(ctx, wait) {
+		select {
+		case <-ctx.Done():
 			return
+		case <-t.again:
+			delay = 5 * time.Second
+		case <-time.After(wait):
 		}
+	}
+}
+
+// hurry asks the servers now, because others may be named.
+func (t *timekeeper) hurry() {
+	select {
+	case t.again <- struct{}{}:
+	default:
 	}
 }
 
@@ -185,6 +201,7 @@ func (t *timekeeper) follow(a answer) error {
 	t.mu.Lock()
 	first := !t.synced
 	t.synced = true
+	t.last = heard{server: a.server, offset: a.offset, at: time.Now()}
 	due := first || time.Since(t.saved).Abs() >= floorInterval
 	t.mu.Unlock()
 	if first {
@@ -199,6 +216,30 @@ func (t *timekeeper) follow(a answer) error {
 	return nil
 }
 
+// raise sets the clock to a time that is proven to have come, because somebody
+// trusted has signed it.
+func (t *timekeeper) raise(now time.Time) {
+	says := time.Now()
+	if now.Sub(says) <= identity.Skew {
+		return
+	}
+	t.m.log.Warn("the machine's clock is behind what is signed", "it_says", says.UTC(), "set_to", now.UTC())
+	if err := setClock(now); err != nil {
+		t.m.log.Error("the clock stays behind what is signed", "error", err)
+		return
+	}
+	t.setSource(clock.Floor)
+}
+
+// believed returns what the machine's clock shows, the zero time when that is
+// only the earliest time that it can be.
+func (t *timekeeper) believed() time.Time {
+	if s, _ := t.m.board.Get(); s.Time.Source == clock.Floor {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
 // saveFloor keeps the time as the next boot's floor, if a server gave it.
 func (t *timekeeper) saveFloor() {
 	t.mu.Lock()
@@ -207,7 +248,7 @@ func (t *timekeeper) saveFloor() {
 		return
 	}
 	now := time.Now()
-	if err := writeFileSync(floorPath, []byte(strconv.FormatInt(now.Unix(), 10)+"\n"), 0o644); err != nil {
+	if err := durable.WriteFile(floorPath, []byte(strconv.FormatInt(now.Unix(), 10)+"\n"), 0o644); err != nil {
 		t.m.log.Warn("the clock's floor is not kept", "error", err)
 		return
 	}

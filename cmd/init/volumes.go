@@ -56,6 +56,9 @@ func dataDirs() []string {
 
 func (m *machine) mountState(ctx context.Context) error {
 	err := m.mountVolume(ctx, stateVolume())
+	if err == nil {
+		err = m.finishReset(ctx)
+	}
 	if err := makeDirs(stateDirs()); err != nil {
 		return err
 	}
@@ -160,6 +163,12 @@ func (m *machine) readyVolume(ctx context.Context, v volume, device string) (sta
 		return "", errors.Join(err, f.Close())
 	}
 	m.log.Info("volume inspected", "volume", v.label, "device", device, "finding", in.Finding, "backups", len(in.Backups))
+	if in.Finding == disk.HalfWiped {
+		if err := m.wipe(f, v.typ); err != nil {
+			return "", errors.Join(err, f.Close())
+		}
+		in.Finding = disk.Unfinished
+	}
 	if in.Finding == disk.Blank || in.Finding == disk.Unfinished {
 		err := formatVolume(f, v)
 		return "created", errors.Join(err, f.Close())

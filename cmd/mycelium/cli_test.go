@@ -44,6 +44,10 @@ func TestVersion(t *testing.T) {
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {
+	d := newDesk(t)
+	d.run("network create home --recipient " + d.recipient)
+	token, _ := d.run("invite")
+	invited := d.write("invited.yaml", "apiVersion: mycelium.os/v1alpha1\nkind: NodeConfig\nmembership:\n  invite: "+token)
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	for want, args := range map[string]string{
 		"mycelium qemu up":        "qemu status",
@@ -52,6 +56,9 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"as in 16G":               "qemu up --image x --disk lots",
 		"as in 8080:80":           "qemu up --image x -p eighty",
 		"use auto, kvm or tcg":    "qemu up --image x --accel hvf",
+		"no such network":         "qemu up --image x --network elsewhere",
+		"name it with --network":  "qemu up --image x --config " + invited,
+		"read the invite":         "qemu up --image x --invite /no/such/invite",
 		"lower-case letters":      "qemu status --name ../x",
 		"unknown command":         "qemu dwon",
 		"no such file":            "qemu up --image /no/such/image",
@@ -102,7 +109,7 @@ func TestUpAndDown(t *testing.T) {
 		t.Fatal("a network that is there took --memory", out, err)
 	}
 	_, err := execute(t, ctx, "qemu", "up", "--name", "pair", "--nodes", "2", "--timeout", "1ms")
-	if err == nil || !strings.Contains(err.Error(), "node-2 did not become ready") || !strings.Contains(err.Error(), "mycelium qemu down --name pair") {
+	if err == nil || !strings.Contains(err.Error(), "node-1 did not become a member") || !strings.Contains(err.Error(), "mycelium qemu down --name pair") {
 		t.Fatalf("error %v does not say why and what to do", err)
 	}
 	out, err := execute(t, ctx, "qemu", "status", "--name", "pair", "-o", "json")

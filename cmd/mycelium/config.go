@@ -16,14 +16,14 @@ import (
 func newConfigCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Write and check the configuration of a node",
+		Short: "Write, check and apply the configuration of nodes",
 		Args:  cobra.NoArgs,
 		RunE:  showHelp,
 	}
 	cmd.AddCommand(
 		newPrintCommand("schema", "Print the JSON Schema of the configuration, for editors", docs.NodeConfigSchema),
 		newPrintCommand("default", "Print a configuration to begin with: the defaults, and everything else as comments", disk.ExampleConfig),
-		newConfigValidateCommand(),
+		newConfigValidateCommand(), newConfigGetCommand(), newConfigApplyCommand(),
 	)
 	return cmd
 }
@@ -54,10 +54,11 @@ line of its own as file:line:column: field: what is wrong (what to write).`,
 			if err != nil {
 				return fmt.Errorf("read the configuration: %w", err)
 			}
-			if name == "-" {
-				name = "standard input"
+			_, err = config.Parse(document)
+			if err = tellMistakes(cmd.ErrOrStderr(), name, err); err == nil {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: right\n", fileName(name))
 			}
-			return validateDocument(cmd.OutOrStdout(), cmd.ErrOrStderr(), name, document)
+			return err
 		},
 	}
 }
@@ -76,13 +77,20 @@ func readDocument(name string, stdin io.Reader) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, config.MaxSize+1))
 }
 
-// validateDocument prints what is wrong with the document to problems.
-func validateDocument(out, problems io.Writer, name string, document []byte) error {
-	_, err := config.Parse(document)
-	if err == nil {
-		_, err = fmt.Fprintf(out, "%s: right\n", name)
-		return err
+// fileName is what a file that was named on the command line is called.
+func fileName(name string) string {
+	if name == "-" {
+		return "standard input"
 	}
+	return name
+}
+
+// tellMistakes prints those of the error of config.Parse for the file to problems.
+func tellMistakes(problems io.Writer, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	name = fileName(name)
 	var list config.Errors
 	if !errors.As(err, &list) {
 		return fmt.Errorf("%s: %w", name, err)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/digital-mycelium/os/cmd/mycelium/internal/networks"
+	"github.com/digital-mycelium/os/pkg/networks"
 )
 
 // contextFlags choose the network that a command is about.

@@ -1,18 +1,21 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"filippo.io/age"
 	"github.com/spf13/cobra"
 
-	"github.com/digital-mycelium/os/cmd/mycelium/internal/networks"
+	"github.com/digital-mycelium/os/pkg/durable"
 	"github.com/digital-mycelium/os/pkg/identity"
+	"github.com/digital-mycelium/os/pkg/networks"
 )
 
 const accessFile = "the access file"
@@ -22,11 +25,15 @@ func newInviteCommand() *cobra.Command {
 	var role string
 	var uses int
 	var valid time.Duration
+	var local bool
 	cmd := &cobra.Command{
 		Use:   "invite",
 		Short: "Make a token with which a machine can join a network",
 		Long: `Make a token with which a machine can join a network, and print it alone on
-standard output. Whoever has it can join: hand it on as you would a password.`,
+standard output. Whoever has it can join: hand it on as you would a password.
+
+It comes from a node that admits newcomers. While the network has no node, or
+with --local, it comes from the issuer on this computer.`,
 		Example: "  mycelium invite --role agent --uses 3 > token",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,18 +41,17 @@ standard output. Whoever has it can join: hand it on as you would a password.`,
 			if err := r.UnmarshalText([]byte(role)); err != nil || r < identity.Agent {
 				return fmt.Errorf("--role %q: use server or agent", role)
 			}
-			n, err := flags.open(cmd)
-			if err != nil {
-				return err
-			}
-			defer n.Close()
-			token, err := n.Invite(r, uses, valid)
+			token, by, err := invite(cmd, flags, local, inviteTerms{r, uses, valid})
 			if err != nil {
 				return err
 			}
 			inv := token.Invite()
-			fmt.Fprintf(cmd.ErrOrStderr(), "Invite %016x to %s for a machine as %s, uses: %d, until %s. Whoever has the token can use it:\n",
-				inv.ID, n.Name, role, inv.Uses, day(inv.Expires))
+			name, err := flags.name()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "Invite %016x to %s by %s for a machine as %s, uses: %d, until %s. Whoever has the token can use it:\n",
+				inv.ID, name, by, role, inv.Uses, day(inv.Expires))
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), token.Reveal())
 			return err
 		},
@@ -55,8 +61,76 @@ standard output. Whoever has it can join: hand it on as you would a password.`,
 	f.StringVar(&role, "role", "agent", "what the machine may be: server or agent")
 	f.IntVar(&uses, "uses", 1, fmt.Sprintf("machines that can join with it, up to %d", identity.MaxInviteUses))
 	f.DurationVar(&valid, "valid", 24*time.Hour, fmt.Sprintf("how long it can be used, up to %v", identity.MaxInviteLifetime))
+	f.BoolVar(&local, "local", false, "by the issuer on this computer, where no machine asks for admission")
 	complete(cmd, "role", "server", "agent")
 	return cmd
+}
+
+// inviteTerms are what an invite allows.
+type inviteTerms struct {
+	role  identity.NodeRole
+	uses  int
+	valid time.Duration
+}
+
+// check says what is wrong with the terms, as an issuer would.
+func (t inviteTerms) check() error {
+	if t.uses < 1 || t.uses > identity.MaxInviteUses {
+		return fmt.Errorf("--uses %d: want 1 to %d", t.uses, identity.MaxInviteUses)
+	}
+	if t.valid < time.Second || t.valid > identity.MaxInviteLifetime {
+		return fmt.Errorf("--valid %v: want a second at least and %v at most", t.valid, identity.MaxInviteLifetime)
+	}
+	return nil
+}
+
+// invite makes a token and says who is to admit with it.
+func invite(cmd *cobra.Command, flags *contextFlags, local bool, t inviteTerms) (token identity.Token, by string, err error) {
+	if err := t.check(); err != nil {
+		return token, "", err
+	}
+	if !local {
+		fl, err := flags.openFleet(cmd)
+		if err != nil {
+			return token, "", err
+		}
+		if len(fl.book) > 0 {
+			return inviteByNode(cmd, fl, t)
+		}
+		fmt.Fprintln(cmd.ErrOrStderr(), "No node is known that admits newcomers: the token is by the issuer on this computer, and no machine can join with it\nbefore one does. Let the first node in with: mycelium node enrol ADDRESS")
+	}
+	n, err := flags.open(cmd)
+	if err != nil {
+		return token, "", err
+	}
+	defer n.Close()
+	token, err = n.Invite(t.role, t.uses, t.valid)
+	return token, "this computer", err
+}
+
+// inviteByNode asks the nodes that admit newcomers, one after the other.
+func inviteByNode(cmd *cobra.Command, fl *fleet, t inviteTerms) (identity.Token, string, error) {
+	var errs []error
+	known := fl.known(cmd.Context())
+	for _, n := range known {
+		if !n.Issuer {
+			continue
+		}
+		a := ask(cmd, fl, []nodeRef{n}, func(ctx context.Context, c nodeClient) (identity.Token, error) {
+			return c.Invite(ctx, t.role, t.uses, t.valid)
+		})[0]
+		if a.err == nil {
+			return *a.Result, n.Name, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", n.Name, a.err))
+	}
+	switch {
+	case len(errs) > 0:
+		return identity.Token{}, "", fmt.Errorf("invite to %q: %w", fl.name, errors.Join(errs...))
+	case len(fl.heard) == 0:
+		return identity.Token{}, "", fmt.Errorf("invite to %q: no node answers: %s; --local makes a token all the same", fl.name, strings.Join(refNames(known), ", "))
+	}
+	return identity.Token{}, "", fmt.Errorf("invite to %q: none of its nodes admits newcomers: %s; --local makes a token all the same", fl.name, strings.Join(refNames(known), ", "))
 }
 
 func newNetworkCertificateCommand(flags *contextFlags) *cobra.Command {
@@ -146,7 +220,7 @@ func writeAccess(cmd *cobra.Command, flags *contextFlags, out string, grant func
 	}
 	if out == "" {
 		_, err = cmd.OutOrStdout().Write(data)
-	} else if err = networks.WriteNewFile(out, data); err == nil {
+	} else if err = durable.CreateFile(out, data, 0o600); err == nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "Wrote %s.\n", out)
 	}
 	if err != nil {

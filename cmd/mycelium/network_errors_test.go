@@ -9,7 +9,7 @@ import (
 
 	"filippo.io/age"
 
-	"github.com/digital-mycelium/os/cmd/mycelium/internal/networks"
+	"github.com/digital-mycelium/os/pkg/networks"
 )
 
 // What has expired is renewed where the issuer is, or the way out is named.

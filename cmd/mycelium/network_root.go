@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/digital-mycelium/os/cmd/mycelium/internal/networks"
 	"github.com/digital-mycelium/os/pkg/identity"
+	"github.com/digital-mycelium/os/pkg/networks"
 )
 
 const rootKey = "the root key"
@@ -53,7 +53,7 @@ alone has a strong one made and shown once.`,
 		},
 	}
 	protect.register(cmd, "", rootKey)
-	cmd.Flags().Uint64Var(&o.Quota, "quota", networks.DefaultQuota, "certificates that the issuer may make")
+	cmd.Flags().Uint64Var(&o.Quota, "quota", networks.DefaultQuota, "certificates that the issuer may make, and that of the servers as many again")
 	cmd.Flags().StringVar(&o.Operator, "operator", loginName(), "your name in your certificate")
 	return cmd
 }
@@ -106,16 +106,29 @@ func (r *rootFlags) register(cmd *cobra.Command) {
 func newNetworkDelegateCommand(flags *contextFlags) *cobra.Command {
 	var root rootFlags
 	var quota uint64
+	var servers bool
 	cmd := &cobra.Command{
 		Use:   "delegate",
 		Short: "Let the issuer certify for another year, with a new quota (needs the root key)",
-		Args:  cobra.NoArgs,
+		Long: `Let the issuer certify for another year, with a new quota.
+
+With --for-servers a new issuer is made for the network's servers instead: the
+next node that is enrolled as a founder gets its key.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			n, key, err := root.open(cmd, flags)
 			if err != nil {
 				return err
 			}
 			defer n.Close()
+			if servers {
+				if err := n.DelegateServers(key, quota); err != nil {
+					return err
+				}
+				d, _ := n.ServersDelegation()
+				_, err = fmt.Fprintf(cmd.ErrOrStderr(), "The servers' issuer of %s may make %d certificates until %s. The next founder gets it.\n", n.Name, d.Count, day(d.NotAfter))
+				return err
+			}
 			if err := n.Delegate(key, quota); err != nil {
 				return err
 			}
@@ -126,6 +139,7 @@ func newNetworkDelegateCommand(flags *contextFlags) *cobra.Command {
 	flags.register(cmd)
 	root.register(cmd)
 	cmd.Flags().Uint64Var(&quota, "quota", networks.DefaultQuota, "certificates that the issuer may make")
+	cmd.Flags().BoolVar(&servers, "for-servers", false, "make an issuer for the network's servers")
 	return cmd
 }
 

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/digital-mycelium/os/cmd/mycelium/internal/networks"
 	"github.com/digital-mycelium/os/pkg/identity"
+	"github.com/digital-mycelium/os/pkg/networks"
 )
 
 // networkView is what "network show" and "network list" report.
@@ -37,6 +37,14 @@ type issuerView struct {
 	Quota     uint64             `json:"quota"`
 	// Left is how many certificates it may still make; absent when the issuer is not here.
 	Left *uint64 `json:"left,omitempty"`
+	// Servers says that it is the issuer of the network's servers, HandedOver that
+	// one of them has its key.
+	Servers    bool `json:"servers"`
+	HandedOver bool `json:"handedOver"`
+}
+
+func newIssuerView(d identity.Delegation) issuerView {
+	return issuerView{Key: d.Issuer, API: d.Caps.API, Node: d.Caps.Node, NotBefore: d.NotBefore.UTC(), NotAfter: d.NotAfter.UTC(), Quota: d.Count}
 }
 
 type certificateView struct {
@@ -56,7 +64,7 @@ func view(n *networks.Network) networkView {
 		v.Problems = append(v.Problems, err.Error())
 	}
 	d := n.Delegation()
-	i := issuerView{Key: d.Issuer, API: d.Caps.API, Node: d.Caps.Node, NotBefore: d.NotBefore.UTC(), NotAfter: d.NotAfter.UTC(), Quota: d.Count}
+	i := newIssuerView(d)
 	if n.Issuer != nil {
 		left := n.Issuer.Left()
 		i.Left = &left
@@ -68,6 +76,11 @@ func view(n *networks.Network) networkView {
 	}
 	c := n.Certificate()
 	v.Issuers = []issuerView{i}
+	if d, gone := n.ServersDelegation(); d != nil {
+		s := newIssuerView(*d)
+		s.Servers, s.HandedOver = true, gone
+		v.Issuers = append(v.Issuers, s)
+	}
 	v.Certificate = &certificateView{c.Name, c.Caps.API, c.Serial, c.Key, c.NotBefore.UTC(), c.NotAfter.UTC()}
 	v.RevokedKeys, v.Revoked = n.Revoked()
 	return v
@@ -111,12 +124,7 @@ func writeNetwork(w io.Writer, v networkView) error {
 		rows = append(rows, []string{fmt.Sprintf("root key %d", r.Number), r.Key.String() + "  " + until})
 	}
 	for _, i := range v.Issuers {
-		rows = append(rows, []string{"issuer", i.Key.String() + "  until " + day(i.NotAfter)})
-		quota := "known to its issuer alone"
-		if i.Left != nil {
-			quota = fmt.Sprintf("%d of %d certificates left", *i.Left, i.Quota)
-		}
-		rows = append(rows, []string{"quota", quota})
+		rows = append(rows, []string{i.title(), i.Key.String() + "  until " + day(i.NotAfter)}, []string{"quota", i.quota()})
 	}
 	c := v.Certificate
 	rows = append(rows,
@@ -132,6 +140,23 @@ func writeNetwork(w io.Writer, v networkView) error {
 		rows = append(rows, []string{"problem", p})
 	}
 	return writeTable(w, rows)
+}
+
+func (i issuerView) title() string {
+	if i.Servers {
+		return "servers' issuer"
+	}
+	return "issuer"
+}
+
+func (i issuerView) quota() string {
+	switch {
+	case i.Left != nil:
+		return fmt.Sprintf("%d of %d certificates left", *i.Left, i.Quota)
+	case i.Servers && !i.HandedOver:
+		return fmt.Sprintf("%d certificates, for the first server, which gets its key when it is enrolled", i.Quota)
+	}
+	return "known to its issuer alone"
 }
 
 func newNetworkListCommand() *cobra.Command {

@@ -12,8 +12,8 @@ import (
 
 	"filippo.io/age"
 
-	"github.com/digital-mycelium/os/cmd/mycelium/internal/networks"
 	"github.com/digital-mycelium/os/pkg/identity"
+	"github.com/digital-mycelium/os/pkg/networks"
 )
 
 // desk is an operator's computer: its XDG directories and an age identity.
@@ -218,6 +218,25 @@ func TestNetworkCommands(t *testing.T) {
 	w := d.show("home")
 	if w.ID != v.ID || len(w.Roots) != 2 || w.Roots[0].Until == nil || *w.Issuers[0].Left != 8 || len(w.Problems) != 0 {
 		t.Errorf("after the rotation: %+v", w)
+	}
+	servers := w.Issuers[1]
+	if !servers.Servers || servers.HandedOver || servers.API != identity.NoAPI || servers.Left != nil {
+		t.Errorf("the servers' issuer: %+v", servers)
+	}
+	n := d.open("home")
+	if err := n.MarkHandedOver(); err != nil { // as an enrolment does
+		t.Fatal(err)
+	}
+	n.Close()
+	if s := d.show("home").Issuers[1]; s.Key != servers.Key || !s.HandedOver {
+		t.Errorf("the servers' issuer, handed over: %+v", s)
+	}
+	if out, _ := d.run("network show home"); !strings.Contains(out, "servers' issuer") {
+		t.Errorf("show:\n%s", out)
+	}
+	d.run("network delegate --for-servers --network home --quota 5 --identity " + d.identity)
+	if s := d.show("home").Issuers[1]; s.Key == servers.Key || s.HandedOver || s.Quota != 5 {
+		t.Errorf("another servers' issuer: %+v", s)
 	}
 	d.refused("", "network delegate --network work --root-key "+d.network("home", "root-2.age")+" --identity "+d.identity, "untrusted root")
 	if err := os.Rename(d.network("home", "root-2.age"), filepath.Join(d.dir, "stick.age")); err != nil {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/digital-mycelium/os/cmd/mycelium/internal/plaintext"
 )
 
 // outputFormat is the value of the flag --output.
@@ -88,11 +90,15 @@ func blockStyle(n *yaml.Node) {
 	}
 }
 
-// writeTable writes rows in columns.
+// writeTable writes rows in columns. What stands in them cannot steer a terminal.
 func writeTable(w io.Writer, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	for _, row := range rows {
-		if _, err := fmt.Fprintln(t, strings.Join(row, "\t")); err != nil {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = plaintext.Line(cell)
+		}
+		if _, err := fmt.Fprintln(t, strings.Join(cells, "\t")); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/digital-mycelium/os/pkg/identity"
 	"github.com/digital-mycelium/os/pkg/qemu"
 )
 
@@ -77,6 +78,9 @@ func changes(before, now qemu.Observation) []string {
 	}
 	for _, p := range now.Boot.Done[min(len(done), len(now.Boot.Done)):] {
 		out = append(out, fmt.Sprintf("phase %s ok %.3fs", p.Name, p.Seconds))
+	}
+	if key := now.Boot.Key; key != before.Boot.Key && key != (identity.PublicKey{}) {
+		out = append(out, "shows its key "+key.String())
 	}
 	had := before.Problems()
 	for _, p := range now.Problems() {

@@ -26,7 +26,7 @@ func newQEMUCommand() *cobra.Command {
 		Short: "Run networks of machines in QEMU on this computer",
 		Long: `Run networks of machines in QEMU on this computer.
 
-Nothing here needs root. A network's disks, logs and certificates stand in one
+Nothing here needs root. A network's disks, logs and keys stand in one
 directory, its ports on 127.0.0.1, and "down" leaves nothing of it.`,
 		Args: cobra.NoArgs,
 		RunE: showHelp,
@@ -37,7 +37,7 @@ directory, its ports on 127.0.0.1, and "down" leaves nothing of it.`,
 	cmd.AddCommand(
 		newUpCommand(flags), newStatusCommand(flags), newLogsCommand(flags), newConsoleCommand(flags),
 		newDownCommand(flags), newKubeconfigCommand(flags), newLoadCommand(flags), newDemoCommand(flags),
-		newPowerCommand(flags), newListCommand(flags),
+		newPowerCommand(flags), newEnrolCommand(flags), newListCommand(flags),
 	)
 	return cmd
 }

@@ -23,20 +23,24 @@ func newDemoCommand(flags *networkFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo [NODE]",
 		Short: "Run the demo workload and ask it for an answer",
-		Long: `Run the demo workload and ask it for an answer: its image goes into the node's
-image store without any registry, a Deployment and a Service are applied, and
-once the pod is ready the Service is asked from this computer and from inside
-the cluster.`,
+		Long: `Run the demo workload and ask it for an answer: its image goes into the
+nodes' image stores without any registry, a Deployment and a Service are applied,
+and once the pod is ready the Service is asked from this computer, by way of
+NODE, and from inside the cluster.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: flags.completeNodes,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			network, err := flags.open()
+			if err != nil {
+				return err
+			}
 			node, err := flags.node(args)
 			if err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return runDemo(ctx, cmd.OutOrStdout(), node, archive)
+			return runDemo(ctx, cmd.OutOrStdout(), network.Nodes(), node, archive)
 		},
 	}
 	cmd.Flags().StringVar(&archive, "image-archive", "out/hello.tar", "the demo image's archive (make demo-image)")
@@ -44,12 +48,14 @@ the cluster.`,
 	return cmd
 }
 
-func runDemo(ctx context.Context, w io.Writer, node *qemu.Node, archive string) error {
+// runDemo runs the demo on the cluster of nodes, whose first one is a server, and
+// asks its Service by way of node.
+func runDemo(ctx context.Context, w io.Writer, nodes []*qemu.Node, node *qemu.Node, archive string) error {
 	image, err := archiveImage(archive)
 	if err != nil {
 		return err
 	}
-	kubeconfig, err := node.Kubeconfig(ctx)
+	kubeconfig, err := nodes[0].Kubeconfig(ctx)
 	if err != nil {
 		return err
 	}
@@ -57,9 +63,11 @@ func runDemo(ctx context.Context, w io.Writer, node *qemu.Node, archive string) 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "Loading %s into %s\n", image, node.Name())
-	if err := loadImage(ctx, node, archive); err != nil {
-		return err
+	for _, n := range nodes { // the pod may come to any of them
+		fmt.Fprintf(w, "Loading %s into %s\n", image, n.Name())
+		if err := loadImage(ctx, n, archive); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(w, "Applying Deployment and Service %s\n", demoName)
 	if err := demo.apply(ctx); err != nil {
@@ -85,7 +93,7 @@ func runDemo(ctx context.Context, w io.Writer, node *qemu.Node, archive string) 
 		return fmt.Errorf("ask the Service from inside the cluster: %w", err)
 	}
 	fmt.Fprintf(w, "\nFrom inside the cluster, GET %s:\n%s", inside, indent(answer))
-	_, err = fmt.Fprintf(w, "\nexport KUBECONFIG=%s\n", node.KubeconfigPath())
+	_, err = fmt.Fprintf(w, "\nexport KUBECONFIG=%s\n", nodes[0].KubeconfigPath())
 	return err
 }
 

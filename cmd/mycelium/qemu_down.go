@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -84,5 +85,41 @@ func newPowerCommand(flags *networkFlags) *cobra.Command {
 			return out, cobra.ShellCompDirectiveNoFileComp
 		},
 	}
+	return cmd
+}
+
+func newEnrolCommand(flags *networkFlags) *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "enrol [NODE]",
+		Short: "Make a machine a member again whose STATE was wiped",
+		Long: `Make a machine a member again whose STATE was wiped. "up" enrols those that never
+were members; one that is a member already is left alone.`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: flags.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			network, err := flags.open()
+			if err != nil {
+				return err
+			}
+			node, err := flags.node(args)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			show := &changeLog{w: cmd.ErrOrStderr()}
+			if err := network.Enrol(ctx, node, show.see); err != nil {
+				return err
+			}
+			key, err := node.Key()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is a member, by the key %s\n", node.Name(), key)
+			return err
+		},
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait for the machine")
 	return cmd
 }

@@ -48,7 +48,7 @@ started, whether it runs or not; the others come from the running node:
 }
 
 func showLog(ctx context.Context, w io.Writer, node *qemu.Node, name string, opts api.LogOptions) error {
-	client, err := node.Client()
+	client, err := node.Client(ctx)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func loadImage(ctx context.Context, node *qemu.Node, path string) error {
 		return fmt.Errorf("open the image archive: %w", err)
 	}
 	defer f.Close()
-	client, err := node.Client()
+	client, err := node.Client(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/identity"
 	"github.com/digital-mycelium/os/pkg/qemu"
 )
 
@@ -34,9 +36,11 @@ type nodeStatus struct {
 	Elapsed      float64           `json:"elapsedSeconds"`
 	Acceleration qemu.Acceleration `json:"acceleration"`
 	Ports        []qemu.Forward    `json:"ports"`
-	Kubeconfig   string            `json:"kubeconfig"`
-	Console      string            `json:"console"`
-	Disk         string            `json:"disk"`
+	// Key is that of the node as a member, absent when it never was one.
+	Key        string `json:"key,omitempty"`
+	Kubeconfig string `json:"kubeconfig"`
+	Console    string `json:"console"`
+	Disk       string `json:"disk"`
 	// APIError is why the machine API did not answer.
 	APIError string `json:"apiError,omitempty"`
 	// Status is the node's own report, absent when it did not answer.
@@ -84,10 +88,7 @@ func lookAt(ctx context.Context, network *qemu.Network) (networkStatus, error) {
 }
 
 func lookAtNode(ctx context.Context, node *qemu.Node) (nodeStatus, error) {
-	o, err := node.Observe()
-	if err != nil {
-		return nodeStatus{}, err
-	}
+	o := node.Observe()
 	defer o.Close()
 	seen, err := o.Look(ctx)
 	if err != nil {
@@ -99,6 +100,13 @@ func lookAtNode(ctx context.Context, node *qemu.Node) (nodeStatus, error) {
 		Problems: append([]string{}, seen.Problems()...), Acceleration: spec.Acceleration, Ports: spec.Forwards,
 		Kubeconfig: node.KubeconfigPath(), Console: node.ConsolePath(), Disk: node.DiskPath(), Status: seen.Status,
 	}
+	key, err := node.Key()
+	if err != nil {
+		return nodeStatus{}, err
+	}
+	if key != (identity.PublicKey{}) {
+		s.Key = key.String()
+	}
 	if seen.Running {
 		s.Elapsed = seen.Elapsed.Round(time.Millisecond).Seconds()
 	}
@@ -109,7 +117,7 @@ func lookAtNode(ctx context.Context, node *qemu.Node) (nodeStatus, error) {
 }
 
 func writeStatus(w io.Writer, s networkStatus) error {
-	rows := [][]string{{"NODE", "STAGE", "READY", "UP", "MEMORY", "PODS", "KUBERNETES", "MACHINE API", "PORTS"}}
+	rows := [][]string{{"NODE", "ROLE", "STAGE", "READY", "UP", "MEMORY", "PODS", "MACHINE API", "PORTS"}}
 	for _, n := range s.Nodes {
 		rows = append(rows, statusRow(n))
 	}
@@ -127,7 +135,7 @@ func writeStatus(w io.Writer, s networkStatus) error {
 }
 
 func statusRow(n nodeStatus) []string {
-	up, memory, pods, ready := "-", "-", "-", "no"
+	role, up, memory, pods, ready := "-", "-", "-", "-", "no"
 	if n.Running {
 		up = (time.Duration(n.Elapsed) * time.Second).String()
 	}
@@ -135,22 +143,21 @@ func statusRow(n nodeStatus) []string {
 		ready = "yes"
 	}
 	if s := n.Status; s != nil {
+		role = cmp.Or(s.Membership.Role, role)
 		memory = fmt.Sprintf("%d/%d MiB", (s.Memory.Total-s.Memory.Available)>>20, s.Memory.Total>>20)
 		pods = fmt.Sprintf("%d/%d", s.Kubernetes.PodsRunning, s.Kubernetes.PodsTotal)
 	}
-	kubernetes, machine := "-", "-"
+	machine := "-"
 	var others []string
 	for _, f := range n.Ports {
 		switch f.Guest {
-		case qemu.KubernetesPort:
-			kubernetes = fmt.Sprintf("127.0.0.1:%d", f.Host)
 		case api.Port:
 			machine = fmt.Sprintf("127.0.0.1:%d", f.Host)
 		default:
 			others = append(others, fmt.Sprintf("%d->%d", f.Host, f.Guest))
 		}
 	}
-	return []string{n.Name, n.Stage, ready, up, memory, pods, kubernetes, machine, strings.Join(others, " ")}
+	return []string{n.Name, role, n.Stage, ready, up, memory, pods, machine, strings.Join(others, " ")}
 }
 
 func newListCommand(flags *networkFlags) *cobra.Command {

@@ -14,12 +14,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/digital-mycelium/os/pkg/config"
+	"github.com/digital-mycelium/os/pkg/identity"
 	"github.com/digital-mycelium/os/pkg/qemu"
 )
 
 // upOptions are the flags of "qemu up".
 type upOptions struct {
 	nodes     int
+	servers   int
+	network   contextFlags
+	invite    string
 	image     string
 	wait      string
 	timeout   time.Duration
@@ -43,14 +47,23 @@ func newUpCommand(flags *networkFlags) *cobra.Command {
 A new network needs --image. One that is there keeps what it was made with: its
 stopped nodes start with their disks. The exit status is 0 only when every node
 is what --wait asks for: "ready" (a Ready Kubernetes node), "api" (its
-Kubernetes API answers) or "none".`,
+Kubernetes API answers) or "none".
+
+The nodes become members of a network that is founded for them and thrown away
+with them, or of one of yours (--network), and form one cluster: the first node
+founds it, the others join by its invite. With --wait none they are only started;
+the next "up" without it makes them members.`,
 		Example: `  mycelium qemu up --image out/qemu-amd64/disk.img
-  mycelium qemu up --name trio --nodes 3 --memory 1024 --image out/qemu-amd64/disk.img -p 8080:80`,
+  mycelium qemu up --name trio --nodes 3 --memory 1024 --image out/qemu-amd64/disk.img -p 8080:80
+  mycelium qemu up --name lab --nodes 3 --servers 3 --network home --image out/qemu-amd64/disk.img`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runUp(cmd, flags, o) },
 	}
 	f := cmd.Flags()
 	f.IntVar(&o.nodes, "nodes", 1, "number of nodes")
+	f.IntVar(&o.servers, "servers", 1, "how many of them are servers; the others are agents")
+	f.StringVar(&o.network.network, "network", "", "one of your networks for the nodes to be members of (default: a new one, removed with them)")
+	f.StringVar(&o.invite, "invite", "", "file with an invite by which all nodes join --network (- is standard input)")
 	f.StringVar(&o.image, "image", "", "disk image (disk.img) or OS file (os.efi)")
 	f.StringVar(&o.wait, "wait", string(qemu.WaitReady), "what to wait for: ready, api or none")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
@@ -62,6 +75,9 @@ Kubernetes API answers) or "none".`,
 	f.StringVar(&o.config, "config", "", "NodeConfig that all nodes have in common")
 	f.StringArrayVarP(&o.publish, "publish", "p", nil, "forward HOSTPORT:GUESTPORT (or GUESTPORT alone: a free host port) to the nodes; a given host port is the first node's")
 	f.StringVar(&o.rtc, "clock", "", "the machines' clock at their start, RFC 3339 (default: now)")
+	if err := cmd.RegisterFlagCompletionFunc("network", completeNetworks); err != nil {
+		panic(err) // a misspelt name above
+	}
 	complete(cmd, "wait", string(qemu.WaitReady), string(qemu.WaitAPI), string(qemu.WaitNone))
 	complete(cmd, "accel", "auto", "kvm", "tcg")
 	return cmd
@@ -80,17 +96,20 @@ func runUp(cmd *cobra.Command, flags *networkFlags, o *upOptions) error {
 	if err := announceAcceleration(ctx, out, network.Spec().Node); err != nil {
 		return err
 	}
-	if err := network.Start(ctx); err != nil {
-		return err
-	}
 	if condition == qemu.WaitNone {
+		if err := network.Start(ctx, qemu.StartOptions{PowerOnly: true}); err != nil {
+			return err
+		}
 		fmt.Fprintf(out, "%d node(s) started; see them with: mycelium qemu status%s\n", len(network.Nodes()), flags.hint())
 		return nil
 	}
 	limited, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	progress := newProgress(out, network)
-	err = network.Wait(limited, condition, progress.see)
+	err = network.Start(limited, qemu.StartOptions{See: progress.see})
+	if err == nil {
+		err = network.Wait(limited, condition, progress.see)
+	}
 	progress.close()
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("not every node is %s after %v:\n%w\nThe network still runs: look at it with \"mycelium qemu status%s\", end it with \"mycelium qemu down%s\"",
@@ -119,11 +138,11 @@ func createOrOpen(cmd *cobra.Command, flags *networkFlags, o *upOptions) (*qemu.
 	if o.image == "" {
 		return nil, errors.New("a new network needs --image FILE: make one with \"make image BOARD=qemu-amd64\"")
 	}
-	spec, err := o.spec(flags.name)
+	spec, err := o.spec(cmd, flags.name)
 	if err != nil {
 		return nil, err
 	}
-	return qemu.Create(dir, spec)
+	return qemu.Create(cmd.Context(), dir, spec)
 }
 
 // noteOlderImage says so when the image was built after the network was made,
@@ -143,17 +162,14 @@ func noteOlderImage(w io.Writer, network *qemu.Network, image string) {
 // refuseChanges keeps flags that only a new network heeds from being ignored.
 func refuseChanges(cmd *cobra.Command, network *qemu.Network) error {
 	var given []string
-	for _, name := range []string{"nodes", "memory", "cpus", "disk", "disk-cache", "accel", "config", "publish", "clock"} {
-		if cmd.Flags().Changed(name) {
+	spec := network.Spec()
+	same := map[string]string{ // what asks for what is there
+		"nodes": strconv.Itoa(spec.Nodes), "servers": strconv.Itoa(spec.Servers), "network": spec.Identity.Network,
+	}
+	for _, name := range []string{"nodes", "servers", "network", "invite", "memory", "cpus", "disk", "disk-cache", "accel", "config", "publish", "clock"} {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() != same[name] {
 			given = append(given, "--"+name)
 		}
-	}
-	nodes, err := cmd.Flags().GetInt("nodes")
-	if err != nil {
-		return err
-	}
-	if len(given) == 1 && given[0] == "--nodes" && nodes == len(network.Nodes()) {
-		return nil
 	}
 	if len(given) > 0 {
 		return fmt.Errorf("the network %s is there already and keeps what it was made with: leave out %s, or end it first with \"mycelium qemu down\"",
@@ -162,8 +178,8 @@ func refuseChanges(cmd *cobra.Command, network *qemu.Network) error {
 	return nil
 }
 
-func (o *upOptions) spec(name string) (qemu.NetworkSpec, error) {
-	spec := qemu.NetworkSpec{Name: name, Nodes: o.nodes}
+func (o *upOptions) spec(cmd *cobra.Command, name string) (qemu.NetworkSpec, error) {
+	spec := qemu.NetworkSpec{Name: name, Nodes: o.nodes, Servers: o.servers}
 	disk, err := parseSize(o.disk)
 	if err != nil {
 		return spec, fmt.Errorf("--disk: %w", err)
@@ -188,17 +204,64 @@ func (o *upOptions) spec(name string) (qemu.NetworkSpec, error) {
 			return spec, fmt.Errorf("--clock: %w", err)
 		}
 	}
-	if o.config == "" {
-		return spec, nil
+	spec.Config = config.Default()
+	if o.config != "" {
+		document, err := os.ReadFile(o.config)
+		if err != nil {
+			return spec, fmt.Errorf("read the configuration: %w", err)
+		}
+		if spec.Config, err = config.Parse(document); err != nil {
+			return spec, fmt.Errorf("%s: %w", o.config, err)
+		}
 	}
-	document, err := os.ReadFile(o.config)
+	return spec, o.membership(cmd, &spec)
+}
+
+// membership says which network the nodes become members of, and how.
+func (o *upOptions) membership(cmd *cobra.Command, spec *qemu.NetworkSpec) error {
+	if o.network.network != "" {
+		store, err := openStore()
+		if err != nil {
+			return err
+		}
+		if _, err := store.Find(o.network.network); err != nil {
+			return err
+		}
+		spec.Identity = qemu.Identity{Dir: store.Dir, Network: o.network.network}
+	}
+	if o.invite != "" {
+		token, err := readToken(cmd, o.invite)
+		if err != nil {
+			return err
+		}
+		spec.Config.Membership.Invite = config.Secret(token.Reveal())
+	}
+	if spec.Config.Membership.Invite != "" && o.network.network == "" {
+		return errors.New("an invite is to one of your networks: name it with --network, so that the machines can be called there")
+	}
+	return nil
+}
+
+// readToken reads what "mycelium invite" printed.
+func readToken(cmd *cobra.Command, path string) (identity.Token, error) {
+	in := cmd.InOrStdin()
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return identity.Token{}, fmt.Errorf("read the invite: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, 4096))
 	if err != nil {
-		return spec, fmt.Errorf("read the configuration: %w", err)
+		return identity.Token{}, fmt.Errorf("read the invite: %w", err)
 	}
-	if spec.Config, err = config.Parse(document); err != nil {
-		return spec, fmt.Errorf("%s: %w", o.config, err)
+	token, err := identity.ParseToken(strings.TrimSpace(string(data)))
+	if err != nil {
+		return identity.Token{}, fmt.Errorf("read the invite %s: %w", path, err)
 	}
-	return spec, nil
+	return token, nil
 }
 
 // parseSize reads a size in bytes with an optional binary unit: "16G".
@@ -255,14 +318,20 @@ func announceAcceleration(ctx context.Context, w io.Writer, spec qemu.NodeSpec) 
 	return nil
 }
 
-// announceReady fetches each node's kubeconfig and says how to go on.
+// announceReady fetches the cluster's kubeconfig and says how to go on.
 func announceReady(ctx context.Context, w io.Writer, network *qemu.Network, flags *networkFlags) error {
+	var names []string
 	for _, node := range network.Nodes() {
-		if _, err := node.Kubeconfig(ctx); err != nil {
-			return err
-		}
-		fmt.Fprintf(w, "%s is Ready: export KUBECONFIG=%s\n", node.Name(), node.KubeconfigPath())
+		names = append(names, node.Name())
 	}
+	first, are := network.Nodes()[0], "is"
+	if len(names) > 1 {
+		are = "are"
+	}
+	if _, err := first.Kubeconfig(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s %s Ready: export KUBECONFIG=%s\n", strings.Join(names, ", "), are, first.KubeconfigPath())
 	fmt.Fprintf(w, "Try it with: mycelium qemu demo%s\n", flags.hint())
 	return nil
 }

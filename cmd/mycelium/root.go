@@ -13,7 +13,10 @@ func newRootCommand() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          showHelp,
 	}
-	root.AddCommand(newConfigCommand(), newImageCommand(), newNetworkCommand(), newInviteCommand(), newQEMUCommand(), newVersionCommand())
+	root.AddCommand(
+		newNetworkCommand(), newInviteCommand(), newNodeCommand(), newDashboardCommand(), newKubeconfigFileCommand(), newSupportCommand(),
+		newConfigCommand(), newImageCommand(), newQEMUCommand(), newVersionCommand(),
+	)
 	return root
 }
 

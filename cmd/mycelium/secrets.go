@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -14,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/digital-mycelium/os/cmd/mycelium/internal/networks"
 	"github.com/digital-mycelium/os/pkg/identity"
+	"github.com/digital-mycelium/os/pkg/networks"
 )
 
 // protectFlags say for whom a secret is encrypted.
@@ -178,5 +179,27 @@ func readSecret(cmd *cobra.Command, prompt string) (string, error) {
 			return "", fmt.Errorf("ask for the passphrase: %w", a.err)
 		}
 		return string(a.data), nil
+	}
+}
+
+// readLine reads a line of standard input, which may be the last without an end.
+func readLine(cmd *cobra.Command) (string, error) {
+	type answer struct {
+		line string
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+		answers <- answer{line, err}
+	}()
+	select {
+	case <-cmd.Context().Done(): // the read goes on until the program ends
+		return "", context.Cause(cmd.Context())
+	case a := <-answers:
+		if a.err != nil && !errors.Is(a.err, io.EOF) {
+			return "", a.err
+		}
+		return strings.TrimSpace(a.line), nil
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/digital-mycelium/os/board"
-	"github.com/digital-mycelium/os/image/fat"
+	"github.com/digital-mycelium/os/pkg/fat"
 	"github.com/digital-mycelium/os/pkg/gpt"
 )
 
@@ -46,6 +46,10 @@ type Spec struct {
 	Loader string
 	// Time is given to every file.
 	Time time.Time
+	// Config is the machine configuration that the image carries; ExampleConfig
+	// when empty. With one of its own the image may hold a secret, and only its
+	// owner can read it.
+	Config []byte
 }
 
 // Write writes the image to path, which appears only when it is whole.
@@ -63,7 +67,11 @@ func Write(path string, s Spec) (err error) {
 			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
 		}
 	}()
-	if err := f.Chmod(0o644); err != nil {
+	mode := os.FileMode(0o644)
+	if len(s.Config) > 0 {
+		mode = 0o600
+	}
+	if err := f.Chmod(mode); err != nil {
 		return err
 	}
 	if err := f.Truncate(table.DiskBytes()); err != nil {
@@ -137,7 +145,11 @@ func (s Spec) fillESP(fs *fat.FS) error {
 	if err := fs.AddBytes("loader/loader.conf", LoaderConf); err != nil {
 		return err
 	}
-	return fs.AddBytes("mycelium.yaml", ExampleConfig)
+	config := s.Config
+	if len(config) == 0 {
+		config = ExampleConfig
+	}
+	return fs.AddBytes("mycelium.yaml", config)
 }
 
 // addFile adds the file at path under name.

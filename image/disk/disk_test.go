@@ -78,6 +78,41 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// TestOwnConfig: an image with a configuration of its own differs in that file
+// alone, and others cannot read it.
+func TestOwnConfig(t *testing.T) {
+	s := testSpec(t)
+	s.Config = []byte("apiVersion: mycelium.os/v1alpha1\nkind: NodeConfig\nhostname: kitchen\n")
+	path := filepath.Join(t.TempDir(), "disk.img")
+	if err := Write(path, s); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || st.Mode().Perm() != 0o600 {
+		t.Fatalf("mode %v, %v", st.Mode(), err)
+	}
+	table, err := gpt.Read(f, st.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range table.Partitions {
+		part := filepath.Join(t.TempDir(), p.Name)
+		switch p.Type {
+		case gpt.ESP:
+			cut(t, f, part, table.Offset(p), table.Bytes(p))
+			want(t, part, "mycelium.yaml", s.Config)
+		case gpt.XBOOTLDR:
+			cut(t, f, part, table.Offset(p), table.Bytes(p))
+			want(t, part, slotFile, bytes.Repeat([]byte("os"), 1<<20))
+		}
+	}
+}
+
 func cut(t *testing.T, f *os.File, to string, offset, size int64) {
 	t.Helper()
 	b := make([]byte, size)

@@ -1,21 +1,17 @@
-// Package api is the machine API of a node: what it reports and what its owner
-// may ask of it, over HTTP with JSON bodies on mutually authenticated TLS 1.3.
+// Package api is the machine API of a node: what it reports and what the members
+// of its network may ask of it, as Connect services (machine/v1/machine.proto)
+// over mutually authenticated TLS 1.3 with the certificates of package identity.
 //
-//	GET  /v1/status                    Status
-//	GET  /v1/status?watch=true         a Status a line, whenever it changes
-//	GET  /v1/kubeconfig                admin kubeconfig (YAML), server https://127.0.0.1:6443
-//	GET  /v1/logs                      names of the logs (JSON array)
-//	GET  /v1/logs/{name}?follow=true&tail=N   a log as text: "kernel", "init" or a service's name
-//	PUT  /v1/images/{file}             a container image archive (docker or OCI, .tar, .tar.zst) for the node's image store
-//	POST /v1/reboot, /v1/shutdown      orderly; answers 202 before it begins
+// A Server serves one port: NewMemberServer the API of a member, to members;
+// NewEnrolmentServer the offer of a node that belongs to nobody, to anybody;
+// NewAdmissionServer what an issuer offers newcomers. Client, EnrolmentClient and
+// AdmissionClient call them. Who may call what is in one table (roles.go).
 //
-// Errors are JSON objects {"error": "..."} with a 4xx or 5xx status.
+// The Go types here are what programs use; their JSON form is what the command
+// line prints, not what goes over the wire.
 package api
 
 import "time"
-
-// Port is the TCP port that a node's machine API listens on.
-const Port = 6440
 
 // Status is what a node knows of itself.
 type Status struct {
@@ -41,6 +37,11 @@ type Status struct {
 	// Problems are conditions that the owner should know of, in plain words,
 	// each with what to do; empty on a healthy node.
 	Problems []string `json:"problems"`
+	// Configuration is where the configuration comes from, in words.
+	Configuration string     `json:"configuration"`
+	Membership    Membership `json:"membership,omitzero"`
+	Disks         []Disk     `json:"disks,omitzero"`
+	Load          Load       `json:"load,omitzero"`
 }
 
 // TimeInfo says what the node's clock rests on.
@@ -111,3 +112,117 @@ type Volume struct {
 	// State is "mounted", "created" (made in this boot), "repaired", "corrupt" or "missing".
 	State string `json:"state"`
 }
+
+// Load is the load average over the last 1, 5 and 15 minutes (proc_loadavg(5)).
+type Load struct {
+	One        float64 `json:"one"`
+	Five       float64 `json:"five"`
+	Fifteen    float64 `json:"fifteen"`
+	Processors int     `json:"processors"`
+}
+
+// Disk is a whole block device. Size is in bytes.
+type Disk struct {
+	Name      string `json:"name"`
+	Model     string `json:"model"`
+	Size      uint64 `json:"size"`
+	Removable bool   `json:"removable"`
+	ReadOnly  bool   `json:"readOnly"`
+	// Boot says that the OS runs from it.
+	Boot bool `json:"boot"`
+}
+
+// The states of a node's membership.
+const (
+	Unconfigured = "unconfigured" // belongs to nobody; offers enrolment alone
+	Joining      = "joining"      // has an invite and looks for who admits it
+	Member       = "member"
+	Removed      = "removed" // its certificate was taken back
+)
+
+// Membership is the node's place in a network.
+type Membership struct {
+	// State is Unconfigured, Joining, Member or Removed.
+	State string `json:"state"`
+	// Network is the network's id, as identity.NetworkID shows it.
+	Network string `json:"network"`
+	// Key is the node's public key, which is also its fingerprint, as
+	// identity.PublicKey shows it.
+	Key string `json:"key"`
+	// Role is "client", "agent" or "server".
+	Role string `json:"role"`
+	// Address is the node's on the mesh.
+	Address string `json:"address"`
+	// Expires is when its certificate ends.
+	Expires time.Time `json:"expires,omitzero"`
+	// Issuer says that it admits newcomers.
+	Issuer bool   `json:"issuer"`
+	Peers  []Peer `json:"peers"`
+}
+
+// Peer is another node, as this one sees it.
+type Peer struct {
+	Name    string `json:"name"`
+	Key     string `json:"key"`
+	Role    string `json:"role"`
+	Address string `json:"address"`
+	// Endpoint is where the mesh last reached it, "host:port"; may be empty.
+	Endpoint string `json:"endpoint"`
+	// LastHandshake is the mesh's last; zero when there was none.
+	LastHandshake time.Time `json:"lastHandshake,omitzero"`
+	Issuer        bool      `json:"issuer"`
+	// Version is its OS's, in its own words.
+	Version string `json:"version"`
+}
+
+// Event is something that happened on a node.
+type Event struct {
+	// Number counts from 1 in each boot.
+	Number uint64    `json:"number"`
+	Time   time.Time `json:"time"`
+	// Kind is one of the console's: EventPhase, EventService, ...
+	Kind string `json:"kind"`
+	// Subject is what it is about: a phase, a service, an interface.
+	Subject string `json:"subject"`
+	Text    string `json:"text"`
+}
+
+// Process is one process, from /proc. Arguments are left out: they may hold
+// secrets.
+type Process struct {
+	PID    int    `json:"pid"`
+	Parent int    `json:"parent"`
+	Name   string `json:"name"`
+	// State is one letter, as in proc_pid_stat(5).
+	State   string `json:"state"`
+	Threads int    `json:"threads"`
+	// Resident is in bytes.
+	Resident uint64 `json:"resident"`
+	// CPU is user and system time in seconds.
+	CPU     float64   `json:"cpu"`
+	Started time.Time `json:"started"`
+	// Cgroup is the control group, such as /services/k3s.
+	Cgroup string `json:"cgroup"`
+}
+
+// TimeStatus says how the node keeps its time.
+type TimeStatus struct {
+	TimeInfo
+	// Server last answered, Offset seconds was the clock's error then.
+	Server string    `json:"server"`
+	Offset float64   `json:"offset"`
+	Synced time.Time `json:"synced,omitzero"`
+	// Servers are who is asked.
+	Servers []string `json:"servers"`
+}
+
+// ResetScope says what a reset wipes.
+type ResetScope string
+
+// The scopes of a reset.
+const (
+	// ResetData wipes DATA: images, containers, Kubernetes' database, volumes, logs.
+	ResetData ResetScope = "data"
+	// ResetAll wipes STATE as well: the node leaves its network.
+	ResetAll ResetScope = "all"
+)

@@ -2,28 +2,36 @@ package api_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log"
 
 	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/identity"
 )
 
-// An authority for a development network, and a client of one of its nodes.
+// An operator asks a node of the network for its status. The verifier, the key
+// and the credential are in the network's directory.
 func ExampleNewClient() {
-	authority, err := api.NewAuthority("home")
+	var (
+		verifier   *identity.Verifier
+		key        identity.PrivateKey
+		credential []byte
+	)
+	own, err := identity.TLSCertificate(key, credential)
 	if err != nil {
-		log.Fatal(err)
-	}
-	operator, err := authority.Operator("me")
-	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
 	client, err := api.NewClient(api.ClientConfig{
-		Address: "127.0.0.1:6440", ServerName: "node-1",
-		CA: authority.Pair().Certificate, Operator: operator,
+		Address: "192.168.1.20",
+		TLS: verifier.ClientTLS(identity.TLSOptions{
+			Certificate: func() (*tls.Certificate, error) { return &own, nil },
+		}),
 	})
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
 	defer client.Close()
 	status, err := client.Status(context.Background())

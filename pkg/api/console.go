@@ -19,6 +19,8 @@ const (
 	EventPhase = "phase"
 	// EventRunning says that the boot phases are over; Seconds since kernel start.
 	EventRunning = "running"
+	// EventConfiguration says where the configuration comes from: Text.
+	EventConfiguration = "configuration"
 	// EventAddress is a change of an interface's addresses: Name is the interface,
 	// Text the addresses in CIDR form separated by spaces, or "none".
 	EventAddress = "address"
@@ -35,8 +37,16 @@ const (
 	// Status.Problems, which is Text.
 	EventProblem = "problem"
 	EventSolved  = "solved"
+	// EventEnrolment says that the node belongs to no network and can be enrolled:
+	// Text is its public key, the fingerprint to compare.
+	EventEnrolment = "enrolment"
+	// EventMembership is a change of the node's membership: Text is its state, and
+	// for a member the network's id and its role, "member myc1-... as server".
+	EventMembership = "membership"
 	// EventShutdown is a step of an orderly shutdown or reboot: Text.
 	EventShutdown = "shutdown"
+	// EventReset is a step of a reset, which wipes the node: Text.
+	EventReset = "reset"
 	// EventFatal is a failure that the boot cannot go on from: Text.
 	EventFatal = "fatal"
 )
@@ -55,12 +65,15 @@ type ConsoleEvent struct {
 //	mycelium: phase network ok 0.123s
 //	mycelium: phase state failed: e2fsck: exit status 4
 //	mycelium: running 2.345s
+//	mycelium: configuration: mycelium.yaml on the EFI partition
 //	mycelium: address eth0 10.0.2.15/24
 //	mycelium: kubernetes up 21.500s
 //	mycelium: ready 30.100s
 //	mycelium: notready 31.200s: container runtime is down
 //	mycelium: service k3s running
 //	mycelium: problem: no network: eth0 has no link
+//	mycelium: enrolment: mycpub1...
+//	mycelium: membership: member myc1-... as server
 //	mycelium: shutdown: stopping pods
 func (e ConsoleEvent) String() string {
 	text := strings.Join(strings.Fields(e.Text), " ")
@@ -120,7 +133,7 @@ func ParseConsole(line string) (ConsoleEvent, bool) {
 		e.Seconds, ok = parseSeconds(arg)
 	case EventAddress, EventService:
 		e.Name, e.Text, ok = strings.Cut(arg, " ")
-	case EventProblem, EventSolved, EventShutdown, EventFatal:
+	case EventConfiguration, EventProblem, EventSolved, EventEnrolment, EventMembership, EventShutdown, EventReset, EventFatal:
 		e.Text = arg
 	default:
 		ok = false

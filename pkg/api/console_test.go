@@ -12,13 +12,18 @@ func TestConsoleRoundTrip(t *testing.T) {
 		{"mycelium: phase state failed: e2fsck: exit status 4", ConsoleEvent{Kind: EventPhase, Name: "state", Text: "e2fsck: exit status 4"}},
 		{"mycelium: running 2.345s", ConsoleEvent{Kind: EventRunning, Seconds: 2.345}},
 		{"mycelium: address eth0 10.0.2.15/24 fec0::1/64", ConsoleEvent{Kind: EventAddress, Name: "eth0", Text: "10.0.2.15/24 fec0::1/64"}},
+		{"mycelium: configuration: mycelium.yaml on the EFI partition", ConsoleEvent{Kind: EventConfiguration, Text: "mycelium.yaml on the EFI partition"}},
 		{"mycelium: kubernetes up 21.500s", ConsoleEvent{Kind: EventAPI, Seconds: 21.5}},
 		{"mycelium: ready 30.100s", ConsoleEvent{Kind: EventReady, Seconds: 30.1}},
 		{"mycelium: notready 31.200s: container runtime: down", ConsoleEvent{Kind: EventNotReady, Seconds: 31.2, Text: "container runtime: down"}},
 		{"mycelium: service k3s backoff: exit status 1", ConsoleEvent{Kind: EventService, Name: "k3s", Text: "backoff: exit status 1"}},
 		{"mycelium: problem: no network: eth0 has no link", ConsoleEvent{Kind: EventProblem, Text: "no network: eth0 has no link"}},
 		{"mycelium: solved: no network", ConsoleEvent{Kind: EventSolved, Text: "no network"}},
+		{"mycelium: enrolment: mycpub1qqqq", ConsoleEvent{Kind: EventEnrolment, Text: "mycpub1qqqq"}},
+		{"mycelium: membership: joining", ConsoleEvent{Kind: EventMembership, Text: "joining"}},
+		{"mycelium: membership: member myc1-a34p as server", ConsoleEvent{Kind: EventMembership, Text: "member myc1-a34p as server"}},
 		{"mycelium: shutdown: stopping pods", ConsoleEvent{Kind: EventShutdown, Text: "stopping pods"}},
+		{"mycelium: reset: wiping DATA", ConsoleEvent{Kind: EventReset, Text: "wiping DATA"}},
 		{"mycelium: fatal: phase root: no /root.img", ConsoleEvent{Kind: EventFatal, Text: "phase root: no /root.img"}},
 	}
 	for _, tt := range tests {

@@ -50,8 +50,8 @@ func TestCompare(t *testing.T) {
 		{"reboot", func(c *Config) { c.Hostname = "a" }, []Change{{"hostname", true}}},
 		{"within a list", func(c *Config) { c.Network.Interfaces = []Interface{{Name: "a"}} }, []Change{{"network.interfaces", true}}},
 		{
-			"both, in the document's order", func(c *Config) { c.Console.Dashboard = new(bool); c.API.Key = "a" },
-			[]Change{{"api.key", true}, {"console.dashboard", false}},
+			"both, in the document's order", func(c *Config) { c.Console.Dashboard = new(bool); c.Membership.Invite = "a" },
+			[]Change{{"membership.invite", true}, {"console.dashboard", false}},
 		},
 	}
 	for _, tt := range tests {

@@ -39,7 +39,7 @@ type Config struct {
 	Hostname   string     `yaml:"hostname" change:"reboot"`
 	Network    Network    `yaml:"network"`
 	Time       Time       `yaml:"time"`
-	API        API        `yaml:"api"`
+	Membership Membership `yaml:"membership"`
 	Kubernetes Kubernetes `yaml:"kubernetes"`
 	Console    Console    `yaml:"console"`
 }
@@ -76,20 +76,19 @@ type Time struct {
 	Servers []string `yaml:"servers" change:"now"`
 }
 
-// API opens the machine API: all three or none. The node does not listen
-// without them.
-type API struct {
-	// CA is the PEM certificate (or several) that clients' certificates are
-	// verified by.
-	CA string `yaml:"ca" change:"reboot"`
-	// Certificate is the node's own, PEM.
-	Certificate string `yaml:"certificate" change:"reboot"`
-	// Key belongs to Certificate, PEM.
-	Key Secret `yaml:"key" change:"reboot"`
+// Membership is how the node comes to its network, the one of identities. A node
+// that has a credential is a member, whatever stands here.
+type Membership struct {
+	// Network is the id of the only network that the node lets itself be enrolled
+	// in, as "mycelium network list" shows it. Without it any network will do.
+	Network string `yaml:"network" change:"reboot"`
+	// Invite is a token of "mycelium invite". With it the node asks for admission
+	// by itself; without, it waits until it is enrolled.
+	Invite Secret `yaml:"invite" change:"reboot"`
+	// Peers are members to ask besides those that the local network shows, each
+	// "host" or "host:port".
+	Peers []string `yaml:"peers" change:"now"`
 }
-
-// Enabled reports whether the machine API is configured.
-func (a API) Enabled() bool { return a.CA != "" }
 
 // Kubernetes is the node's part in its cluster.
 type Kubernetes struct {
@@ -116,7 +115,7 @@ func (i Interface) UseDHCP() bool {
 }
 
 // Default returns the configuration of a node that was given none: DHCP on
-// every Ethernet interface, no machine API.
+// every Ethernet interface, nothing that says which network it belongs to.
 func Default() *Config {
 	return &Config{APIVersion: APIVersion, Kind: Kind}
 }

@@ -1,44 +1,53 @@
 package config
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
-	"math/big"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/digital-mycelium/os/pkg/identity"
 )
 
 const head = "apiVersion: mycelium.os/v1alpha1\nkind: NodeConfig\n"
 
-// testPair returns a self-signed certificate and its key, PEM.
-func testPair(t testing.TB) (cert, key string) {
+// testInvite founds a network and returns its id and an invite into it.
+func testInvite(t testing.TB) (identity.NetworkID, identity.Token) {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	dir, now := t.TempDir(), time.Now()
+	root, key := identity.GenerateKey(), identity.GenerateKey()
+	network := identity.NetworkOf(root.Public())
+	delegation, err := identity.Sign(root, identity.Delegation{
+		Network: network, Root: root.Public(), Issuer: key.Public(), Caps: identity.Caps{Node: identity.Server},
+		MaxValidity: time.Hour, FirstSerial: 1, Count: 10, NotBefore: now, NotAfter: now.Add(time.Hour),
+	})
+	var clock *identity.Clock
+	if err == nil {
+		clock, err = identity.OpenClock(filepath.Join(dir, "clock"), now, nil)
+	}
+	var verifier *identity.Verifier
+	if err == nil {
+		verifier, err = identity.CreateVerifier(filepath.Join(dir, "trust"), network, identity.NetworkID{}, clock)
+	}
+	var issuer *identity.Issuer
+	if err == nil {
+		issuer, err = identity.CreateIssuer(filepath.Join(dir, "ledger"), key, delegation, verifier)
+	}
+	var token identity.Token
+	if err == nil {
+		token, err = issuer.Invite(identity.Caps{Node: identity.Agent}, 1, time.Hour)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, k.Public(), k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kb, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kb}))
+	return network, token
 }
 
 // full returns a Config with every field set.
 func full(t testing.TB) *Config {
-	cert, key := testPair(t)
+	network, invite := testInvite(t)
 	yes, no := true, false
 	return &Config{
 		APIVersion: APIVersion, Kind: Kind, Hostname: "kitchen",
@@ -47,7 +56,7 @@ func full(t testing.TB) *Config {
 			{MAC: "52:54:00:12:34:56", Ignore: true},
 		}},
 		Time:       Time{Servers: []string{"ntp.example.org", "10.0.0.1:1123"}},
-		API:        API{CA: cert, Certificate: cert, Key: Secret(key)},
+		Membership: Membership{Network: network.String(), Invite: Secret(invite.Reveal()), Peers: []string{"192.168.1.20", "node.example.org:6441"}},
 		Kubernetes: Kubernetes{Labels: map[string]string{"example.org/room": "kitchen", "count": "3"}},
 		Console:    Console{Dashboard: &no},
 	}
@@ -74,11 +83,10 @@ type badDocument struct{ name, doc, want string }
 
 func badDocuments(t testing.TB) []badDocument {
 	t.Helper()
-	cert, key := testPair(t)
-	_, otherKey := testPair(t)
-	indent := func(pem string) string {
-		return "|\n    " + strings.ReplaceAll(strings.TrimSpace(pem), "\n", "\n    ") + "\n"
-	}
+	network, invite := testInvite(t)
+	stranger, _ := testInvite(t)
+	mistyped := []byte(invite.Reveal())
+	mistyped[len(mistyped)/2] ^= 1
 	return []badDocument{
 		{"empty", "", "the document is empty"},
 		{"only a comment", "# nothing\n", "the document is empty"},
@@ -113,12 +121,18 @@ func badDocuments(t testing.TB) []badDocument {
 		{"bad gateway", head + "network:\n  interfaces:\n    - name: eth0\n      gateway: router\n", "\"router\" is no address"},
 		{"bad nameserver", head + "network:\n  interfaces:\n    - name: eth0\n      nameservers: [dns.example]\n", "write an address, not a name"},
 		{"bad time server", head + "time:\n  servers: ['a b', 'x:0', 'y:70000']\n", "time.servers[2]"},
+		{"bad network", head + "membership:\n  network: myc1-home\n", "line 4, column 12: membership.network: network id \"myc1-home\""},
+		{"mistyped network", head + "membership:\n  network: " + network.String()[1:] + "\n", "copy it from: mycelium network list"},
+		{"bad invite", head + "membership:\n  invite: please\n", "line 4, column 11: membership.invite: is no invite"},
+		{"mistyped invite", head + "membership:\n  invite: " + string(mistyped) + "\n", "membership.invite: is no invite"},
+		{"half an invite", head + "membership:\n  invite: " + string(mistyped[:100]) + "\n", "membership.invite: is no invite"},
+		{"another network's invite", head + "membership:\n  network: " + stranger.String() + "\n  invite: " + invite.Reveal() + "\n", "membership.invite: is of the network " + network.String()},
+		{"bad peer", head + "membership:\n  peers: [10.0.0.1, 'http://10.0.0.1/']\n", "membership.peers[1]: \"http://10.0.0.1/\" is neither"},
 		{"bad label", head + "kubernetes:\n  labels: {'a/b/c': x}\n", "is no Kubernetes label"},
 		{"label type", head + "kubernetes:\n  labels: {a: 3}\n", "kubernetes.labels.a: must be text, not a number"},
-		{"half an API", head + "api:\n  ca: x\n", "api: is incomplete"},
-		{"no CA", head + "api:\n  ca: x\n  certificate: " + indent(cert) + "  key: " + indent(key), "api.ca: holds no PEM certificate"},
-		{"wrong key", head + "api:\n  ca: " + indent(cert) + "  certificate: " + indent(cert) + "  key: " + indent(otherKey), "certificate and key do not fit"},
-		{"secret type", head + "api:\n  key: 4711\n", "api.key: must be text, not a number (write it in quotes)"},
+		{"the section api of old", head + "api:\n  key: mycinvite1\n", "line 3, column 1: api: unknown field (remove it: a node gets its certificate when it is enrolled, by membership.invite or by mycelium node enrol)"},
+		{"api elsewhere", head + "membership:\n  api: {}\n", "line 4, column 3: membership.api: unknown field (known here: network, invite, peers)"},
+		{"secret type", head + "membership:\n  invite: 4711\n", "membership.invite: must be text, not a number (write it in quotes)"},
 		{"tag bool", head + "console:\n  dashboard: !!bool maybe\n", "console.dashboard: must be true or false"},
 		{"own tag", head + "hostname: !mine a\n", "hostname: must be text, not a value with a tag"},
 		{"too large", strings.Repeat("#", MaxSize+1), "are too many"},
@@ -135,9 +149,20 @@ func TestParseErrors(t *testing.T) {
 		if !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %q, want it to hold %q", tt.name, err, tt.want)
 		}
+		if strings.Contains(err.Error(), "mycinvite1") {
+			t.Errorf("%s: the error shows the invite: %v", tt.name, err)
+		}
 		if !errors.As(err, new(Errors)) {
 			t.Errorf("%s: error of type %T", tt.name, err)
 		}
+	}
+}
+
+// TestParseWindows: what Windows' editors write is right, too.
+func TestParseWindows(t *testing.T) {
+	c, err := Parse([]byte("\ufeff" + strings.ReplaceAll(head+"hostname: kitchen\n", "\n", "\r\n")))
+	if err != nil || c.Hostname != "kitchen" {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 
@@ -186,9 +211,19 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(head))
 	f.Add([]byte(head + "network: {interfaces: [{name: eth0, addresses: [10.0.0.1/8]}]}"))
 	f.Add([]byte(head + "hostname: &a\nkubernetes: {labels: {a: *a}}"))
+	current := full(f)
+	shown, err := current.DisplayDocument()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(shown)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := Parse(b)
-		if err != nil {
+		updated, updateErr := ParseUpdate(b, current)
+		if err == nil && (updateErr != nil || !reflect.DeepEqual(updated, c)) {
+			t.Fatalf("a document without (secret) is another one as an update: %v", updateErr)
+		}
+		if c, err = updated, updateErr; err != nil {
 			return
 		}
 		again, err := c.Document()

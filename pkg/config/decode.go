@@ -13,7 +13,10 @@ import (
 // field stood so that validation can name the place.
 type decoder struct {
 	positions map[string]*yaml.Node
-	errs      Errors
+	// kept returns what a secret is that stands at path as "(secret)"; "" and a
+	// hint when that is nothing.
+	kept func(path string) (value Secret, hint string)
+	errs Errors
 }
 
 func (d *decoder) document(n *yaml.Node, c *Config) {
@@ -102,6 +105,9 @@ func (d *decoder) structField(key, value *yaml.Node, v reflect.Value, path strin
 	if name := nearest(key.Value, names); name != "" {
 		hint = "did you mean " + name + "?"
 	}
+	if join(path, key.Value) == "api" { // held certificates before there were networks
+		hint = "remove it: a node gets its certificate when it is enrolled, by membership.invite or by mycelium node enrol"
+	}
 	d.fail(key, join(path, key.Value), hint, "unknown field")
 }
 
@@ -127,11 +133,16 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 			d.fail(n, path, hint, "must be text, not %s", describe(n))
 			return
 		}
-		if v.Type() == reflect.TypeFor[Secret]() && n.Value == redacted {
-			d.fail(n, path, "write the secret itself", "is what is shown in place of a secret")
-			return
+		value := n.Value
+		if v.Type() == reflect.TypeFor[Secret]() && value == redacted {
+			secret, hint := d.kept(path)
+			if secret == "" {
+				d.fail(n, path, hint, "is what is shown in place of a secret")
+				return
+			}
+			value = secret.Reveal()
 		}
-		v.SetString(n.Value)
+		v.SetString(value)
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 func (c *Config) Document() ([]byte, error) { return c.encode(Secret.Reveal) }
 
 // DisplayDocument returns c as a YAML document for people and logs: every secret
-// that is set stands there as "(secret)", which Parse refuses as a value.
+// that is set stands there as "(secret)", which Parse refuses as a value and
+// ParseUpdate takes for the one that there is.
 func (c *Config) DisplayDocument() ([]byte, error) { return c.encode(Secret.String) }
 
 func (c *Config) encode(secret func(Secret) string) ([]byte, error) {

@@ -35,19 +35,19 @@ network:
 func ExampleConfig_Document() {
 	c := config.Default()
 	c.Hostname = "kitchen"
-	c.API.Key = "secret"
+	c.Membership.Invite = "secret"
 	doc, err := c.Document()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	fmt.Print(string(doc))
-	fmt.Printf("%+v\n", c.API)
+	fmt.Printf("%+v\n", c.Membership)
 	// Output:
 	// apiVersion: mycelium.os/v1alpha1
 	// kind: NodeConfig
 	// hostname: kitchen
-	// api:
-	//   key: secret
-	// {CA: Certificate: Key:(secret)}
+	// membership:
+	//   invite: secret
+	// {Network: Invite:(secret) Peers:[]}
 }

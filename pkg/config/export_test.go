@@ -33,7 +33,7 @@ func ParseTree(document string) (*yaml.Node, error) { return parseTree([]byte(do
 // ShapeErrors are what is wrong with the names and types of the document's
 // fields, whatever their values.
 func ShapeErrors(root *yaml.Node) Errors {
-	d := decoder{positions: map[string]*yaml.Node{}}
+	d := decoder{positions: map[string]*yaml.Node{}, kept: func(string) (Secret, string) { return "", "" }}
 	d.value(root, reflect.ValueOf(&Config{}).Elem(), "")
 	return d.errs
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -75,6 +76,48 @@ func (e Errors) Error() string {
 
 // Parse reads a document. The error is of type Errors unless reading failed.
 func Parse(document []byte) (*Config, error) {
+	return parse(document, func(string) (Secret, string) {
+		return "", "write the secret itself; \"mycelium config apply\" alone can keep one that a node has"
+	})
+}
+
+// ParseUpdate reads a document that replaces current, as Parse does, except that
+// a secret that stands there as DisplayDocument shows it, as "(secret)", is the
+// one that current has in this place.
+//
+// With a nil current such secrets are not known: they stay "(secret)", and what
+// depends on their value is not checked.
+func ParseUpdate(document []byte, current *Config) (*Config, error) {
+	if current == nil {
+		return parse(document, func(string) (Secret, string) { return redacted, "" })
+	}
+	now := map[string]Secret{}
+	secretsOf(reflect.ValueOf(current).Elem(), "", now)
+	return parse(document, func(path string) (Secret, string) {
+		return now[path], "write the secret itself: there is none here now that could be kept"
+	})
+}
+
+// secretsOf puts the secrets below v into found, by their paths. Those in lists
+// and maps are left out: an item of one has no place that it keeps.
+func secretsOf(v reflect.Value, path string, found map[string]Secret) {
+	if s, ok := v.Interface().(Secret); ok {
+		found[path] = s
+		return
+	}
+	switch {
+	case v.Kind() == reflect.Pointer && !v.IsNil():
+		secretsOf(v.Elem(), path, found)
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			secretsOf(v.Field(i), join(path, v.Type().Field(i).Tag.Get("yaml")), found)
+		}
+	}
+}
+
+// parse is Parse with what a "(secret)" at a path stands for: nothing, then the
+// hint says what to do.
+func parse(document []byte, kept func(path string) (value Secret, hint string)) (*Config, error) {
 	if len(document) > MaxSize {
 		return nil, Errors{{Message: fmt.Sprintf("%d bytes are too many (%d at most)", len(document), MaxSize)}}
 	}
@@ -83,7 +126,7 @@ func Parse(document []byte) (*Config, error) {
 		return nil, err
 	}
 	c := &Config{}
-	d := decoder{positions: map[string]*yaml.Node{}}
+	d := decoder{positions: map[string]*yaml.Node{}, kept: kept}
 	d.document(root, c)
 	if len(d.errs) == 0 {
 		d.validate(c)

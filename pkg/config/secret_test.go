@@ -62,13 +62,13 @@ func TestSecretsStaySecret(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t"} {
 		fmt.Fprintf(&out, verb+"\n", c)
 		fmt.Fprintf(&out, verb+"\n", *c)
-		fmt.Fprintf(&out, verb+"\n", c.API.Key)
-		fmt.Fprintf(&out, verb+"\n", []Secret{c.API.Key})
-		fmt.Fprintf(&out, verb+"\n", &c.API.Key)
+		fmt.Fprintf(&out, verb+"\n", c.Membership.Invite)
+		fmt.Fprintf(&out, verb+"\n", []Secret{c.Membership.Invite})
+		fmt.Fprintf(&out, verb+"\n", &c.Membership.Invite)
 	}
-	fmt.Fprintln(&out, c, *c, errors.New(c.API.Key.String()))
+	fmt.Fprintln(&out, c, *c, errors.New(c.Membership.Invite.String()))
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(h).Info("x", "config", c, "value", *c, "key", c.API.Key, slog.Group("g", "api", c.API), "list", []any{c.API.Key, c})
+		slog.New(h).Info("x", "config", c, "value", *c, "invite", c.Membership.Invite, slog.Group("g", "membership", c.Membership), "list", []any{c.Membership.Invite, c})
 	}
 	for _, marshal := range []func(any) ([]byte, error){json.Marshal, yaml.Marshal} {
 		b, err := marshal(c)
@@ -77,7 +77,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		}
 		out.Write(b)
 	}
-	b, err := xml.Marshal(c.API)
+	b, err := xml.Marshal(c.Membership)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	}
 	out.Write(shown)
 	hidden(t, "what was formatted", out.String())
-	if c.API.Key.Reveal() != canary {
+	if c.Membership.Invite.Reveal() != canary {
 		t.Error("Reveal does not")
 	}
 	doc, err := c.Document()

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,10 +8,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/digital-mycelium/os/pkg/identity"
 )
 
 // validate adds an error for every value that is well-formed YAML of the right
-// type and still makes no sense.
+// type and still makes no sense. A secret that is still "(secret)" is not known
+// here.
 func (d *decoder) validate(c *Config) {
 	if c.APIVersion != APIVersion {
 		d.at("apiVersion", "write apiVersion: "+APIVersion, "is %q", c.APIVersion)
@@ -28,12 +29,8 @@ func (d *decoder) validate(c *Config) {
 	for i, rule := range c.Network.Interfaces {
 		d.validateInterface(fmt.Sprintf("network.interfaces[%d]", i), rule, seen)
 	}
-	for i, s := range c.Time.Servers {
-		if !isHostPort(s) {
-			d.at(fmt.Sprintf("time.servers[%d]", i), "write host or host:port", "%q is no server", s)
-		}
-	}
-	d.validateAPI(c.API)
+	d.validateHosts("time.servers", c.Time.Servers)
+	d.validateMembership(c.Membership)
 	for _, key := range sortedKeys(c.Kubernetes.Labels) {
 		if !isLabelKey(key) || !isLabelValue(c.Kubernetes.Labels[key]) {
 			d.at("kubernetes.labels."+key, "at most 63 letters, digits, '-', '_', '.', the key with an optional DNS prefix/", "is no Kubernetes label")
@@ -99,20 +96,31 @@ func (d *decoder) validateAddresses(path string, rule Interface) {
 	}
 }
 
-func (d *decoder) validateAPI(a API) {
-	if a.CA == "" && a.Certificate == "" && a.Key == "" {
-		return
+func (d *decoder) validateHosts(path string, hosts []string) {
+	for i, s := range hosts {
+		if !isHostPort(s) {
+			d.at(fmt.Sprintf("%s[%d]", path, i), "write host or host:port", "%q is neither the name nor the address of a host", s)
+		}
 	}
-	if a.CA == "" || a.Certificate == "" || a.Key == "" {
-		d.at("api", "give ca, certificate and key, or none of them", "is incomplete")
-		return
+}
+
+// validateMembership refuses what no network could be joined with. An invite
+// that has expired is right here: only its issuer can say whether it is spent.
+func (d *decoder) validateMembership(m Membership) {
+	network, networkErr := identity.ParseNetworkID(m.Network)
+	if m.Network != "" && networkErr != nil {
+		d.at("membership.network", "copy it from: mycelium network list", "%v", networkErr)
 	}
-	if !x509.NewCertPool().AppendCertsFromPEM([]byte(a.CA)) {
-		d.at("api.ca", "it begins with -----BEGIN CERTIFICATE-----", "holds no PEM certificate")
+	if m.Invite != "" && m.Invite != redacted {
+		token, err := identity.ParseToken(m.Invite.Reveal())
+		switch {
+		case err != nil: // without err: nothing of a token is shown
+			d.at("membership.invite", "copy it again, in one line, as mycelium invite printed it", "is no invite: characters are mistyped or missing")
+		case m.Network != "" && networkErr == nil && token.Invite().Network != network:
+			d.at("membership.invite", "make one there: mycelium invite", "is of the network %s, not of membership.network", token.Invite().Network)
+		}
 	}
-	if _, err := tls.X509KeyPair([]byte(a.Certificate), []byte(a.Key.Reveal())); err != nil {
-		d.at("api.certificate", "", "certificate and key do not fit: %v", err)
-	}
+	d.validateHosts("membership.peers", m.Peers)
 }
 
 var (

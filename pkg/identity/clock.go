@@ -63,6 +63,13 @@ func OpenClock(path string, build time.Time, system func() time.Time) (*Clock, e
 	return c, nil
 }
 
+// detached returns a clock that shows what c shows and has no file.
+func (c *Clock) detached() *Clock {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &Clock{system: c.system, run: c.run, floor: c.floor, saved: c.saved}
+}
+
 // Now returns the time: the machine's, or the floor when that is later.
 func (c *Clock) Now() time.Time {
 	now, _ := c.read()

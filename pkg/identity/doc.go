@@ -10,7 +10,8 @@
 //
 // A newcomer holds a Token, which only invites: it entitles the newcomer to
 // show the issuer a Request signed by its own key, and the issuer certifies
-// that key. Revocation lists take a key or a serial number back.
+// that key. Revocation lists take a key or a serial number back. A node tells
+// the others where it is by an Announcement, which gives no right.
 //
 // Every statement is signed in one way (Sign) and read in one way (Parse), in
 // one canonical encoding. A Verifier judges a member's credential, which is the

@@ -10,7 +10,7 @@ import (
 
 // Object is a statement that a key of a network signs.
 type Object interface {
-	Rotation | Delegation | Certificate | Revocation | Invite | Request
+	Rotation | Delegation | Certificate | Revocation | Invite | Request | Announcement
 }
 
 // body is what each Object does, on its pointer.
@@ -30,14 +30,16 @@ const (
 	kindRevocation
 	kindInvite
 	kindRequest
+	kindAnnouncement
 )
 
 // The largest encodings, in bytes. Longer input is refused unread.
 const (
-	maxCertificate = 400
-	maxInvite      = 256
-	maxDelegation  = 320
-	maxCredential  = 8 << 10
+	maxCertificate  = 400
+	maxInvite       = 256
+	maxDelegation   = 320
+	maxCredential   = 8 << 10
+	maxAnnouncement = 512
 )
 
 // kinds gives each kind its name and the size of its largest encoding in bytes.
@@ -45,12 +47,13 @@ var kinds = map[kind]struct {
 	name string
 	max  int
 }{
-	kindRotation:    {"root rotation", 256},
-	kindDelegation:  {"delegation", maxDelegation},
-	kindCertificate: {"certificate", maxCertificate},
-	kindRevocation:  {"revocation list", 192 << 10},
-	kindInvite:      {"invite", maxInvite},
-	kindRequest:     {"request", 640},
+	kindRotation:     {"root rotation", 256},
+	kindDelegation:   {"delegation", maxDelegation},
+	kindCertificate:  {"certificate", maxCertificate},
+	kindRevocation:   {"revocation list", 192 << 10},
+	kindInvite:       {"invite", maxInvite},
+	kindRequest:      {"request", 640},
+	kindAnnouncement: {"announcement", maxAnnouncement},
 }
 
 func (k kind) String() string { return kinds[k].name }

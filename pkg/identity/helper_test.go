@@ -48,6 +48,8 @@ func parseAs(k kind, data []byte) (any, error) {
 		return Parse[Revocation](data)
 	case kindInvite:
 		return Parse[Invite](data)
+	case kindAnnouncement:
+		return Parse[Announcement](data)
 	default:
 		return Parse[Request](data)
 	}

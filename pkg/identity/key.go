@@ -88,7 +88,7 @@ func (k *PublicKey) UnmarshalText(text []byte) (err error) {
 }
 
 // PrivateKey is an Ed25519 private key. It shows as "(secret)"; WriteKey is the
-// only way to keep it. The zero value is no key.
+// way to keep it. The zero value is no key.
 type PrivateKey struct{ secret }
 
 // GenerateKey makes a new key.
@@ -96,6 +96,25 @@ func GenerateKey() PrivateKey {
 	seed := make([]byte, ed25519.SeedSize)
 	rand.Read(seed) // never fails: documented since Go 1.24
 	return PrivateKey{newSecret(string(seed))}
+}
+
+// KeyFromSeed returns the key of a seed that Reveal gave (ErrMalformed).
+func KeyFromSeed(seed []byte) (PrivateKey, error) {
+	if len(seed) != ed25519.SeedSize {
+		return PrivateKey{}, fmt.Errorf("private key: %w: a seed of %d bytes, want %d", ErrMalformed, len(seed), ed25519.SeedSize)
+	}
+	return PrivateKey{newSecret(string(seed))}, nil
+}
+
+// Reveal returns the key's seed (RFC 8032, 5.1.5), nil for a zero key. It serves
+// to hand an issuer's key over to the machine that is to be the issuer, inside
+// an authenticated connection, and for nothing else: these bytes show when they
+// are formatted.
+func (k PrivateKey) Reveal() []byte {
+	if k.IsZero() {
+		return nil
+	}
+	return []byte(k.reveal())
 }
 
 // Public returns the public key, the zero PublicKey of a zero key.

@@ -11,6 +11,8 @@ import (
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+
+	"github.com/digital-mycelium/os/pkg/durable"
 )
 
 const (
@@ -72,7 +74,7 @@ func WriteKey(path string, key PrivateKey, recipients ...age.Recipient) error {
 	if err := encryptKey(&out, key, recipients); err != nil {
 		return fmt.Errorf("encrypt key file %s: %w", path, err)
 	}
-	if err := writeFile(path, out.Bytes()); err != nil {
+	if err := durable.CreateFile(path, out.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("write key file: %w", err)
 	}
 	return nil

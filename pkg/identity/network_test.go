@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"net/netip"
 	"path/filepath"
 	"testing"
 	"time"
@@ -84,7 +85,15 @@ func (n *network) samples() map[kind][]byte {
 			Network: n.id, Signer: n.issuer.Public(), Version: 3, Issued: t0,
 			Keys: []PublicKey{{1}, {2}}, Serials: []uint64{5, 700}, Delegation: sign(n.t, n.root, d),
 		}),
-		kindInvite:  sign(n.t, n.issuer, invite),
-		kindRequest: sign(n.t, testKey("node-1"), req),
+		kindInvite:       sign(n.t, n.issuer, invite),
+		kindRequest:      sign(n.t, testKey("node-1"), req),
+		kindAnnouncement: sign(n.t, testKey("node-1"), n.announcement("node-1")),
+	}
+}
+
+func (n *network) announcement(name string) Announcement {
+	return Announcement{
+		Network: n.id, Key: testKey(name).Public(), Version: 7, Issuer: true, OS: "Digital Mycelium OS 0.1.0",
+		Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.20"), netip.MustParseAddr("2001:db8::20")},
 	}
 }

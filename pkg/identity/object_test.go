@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"flag"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -33,12 +34,17 @@ func TestLargestSizes(t *testing.T) {
 		Network: n.id, Number: maxRotations, Old: n.root.Public(), New: n.issuer.Public(),
 		Issued: late.Add(-time.Hour), OverlapUntil: late,
 	}
+	announcement := Announcement{Network: n.id, Key: testKey("a").Public(), Version: 1 << 63, Issuer: true, Serving: true, OS: strings.Repeat("x", 64)}
+	for i := range byte(MaxAddresses) {
+		announcement.Addresses = append(announcement.Addresses, netip.AddrFrom16([16]byte{0x20, 1, 15: i}))
+	}
 	token, err := newToken(r.Invite)
 	noErr(t, err)
 	for name, got := range map[string]int{
 		"certificate": len(sign(t, n.issuer, c)), "delegation": len(sign(t, n.root, d)), "invite": len(r.Invite),
 		"request": len(sign(t, testKey(r.Name), r)), "revocation list": len(sign(t, n.issuer, revocation)),
 		"root rotation": len(sign(t, n.root, rotation)), "token's characters": len(token.Reveal()),
+		"announcement":      len(sign(t, testKey("a"), announcement)),
 		"usual certificate": len(sign(t, n.issuer, n.certificate("node-1"))),
 	} {
 		t.Logf("%-18s %6d", name, got)
@@ -232,6 +238,14 @@ func TestSignRefusesNonsense(t *testing.T) {
 	delegation := func(change func(*Delegation)) func() error {
 		return func() error { d := n.delegation(); change(&d); _, err := Sign(n.root, d); return err }
 	}
+	announcement := func(change func(*Announcement)) func() error {
+		return func() error {
+			a := n.announcement("node-1")
+			change(&a)
+			_, err := Sign(testKey("node-1"), a)
+			return err
+		}
+	}
 	for name, c := range map[string]struct {
 		try  func() error
 		want error
@@ -260,6 +274,19 @@ func TestSignRefusesNonsense(t *testing.T) {
 			_, err := Sign(n.issuer, Invite{Network: n.id, Issuer: n.issuer.Public(), Issued: t0, Expires: t0.Add(8 * day), Uses: 1, Caps: Caps{Node: Agent}})
 			return err
 		}, ErrMalformed},
+		"announcement 0":         {announcement(func(a *Announcement) { a.Version = 0 }), ErrMalformed},
+		"addresses out of order": {announcement(func(a *Announcement) { slices.Reverse(a.Addresses) }), ErrMalformed},
+		"an address twice":       {announcement(func(a *Announcement) { a.Addresses[1] = a.Addresses[0] }), ErrMalformed},
+		"no address":             {announcement(func(a *Announcement) { a.Addresses[0] = netip.Addr{} }), ErrMalformed},
+		"loopback":               {announcement(func(a *Announcement) { a.Addresses[0] = netip.MustParseAddr("127.0.0.1") }), ErrMalformed},
+		"a zone":                 {announcement(func(a *Announcement) { a.Addresses[1] = a.Addresses[1].WithZone("eth0") }), ErrMalformed},
+		"IPv4 as IPv6":           {announcement(func(a *Announcement) { a.Addresses[1] = netip.MustParseAddr("::ffff:10.0.0.1") }), ErrMalformed},
+		"an address of the mesh": {announcement(func(a *Announcement) { a.Addresses[0] = MeshAddress(a.Key) }), ErrMalformed},
+		"17 addresses":           {announcement(func(a *Announcement) { a.Addresses = make([]netip.Addr, 17) }), ErrMalformed},
+		"OS of 65":               {announcement(func(a *Announcement) { a.OS = strings.Repeat("x", 65) }), ErrMalformed},
+		"OS with a line break":   {announcement(func(a *Announcement) { a.OS = "a\nb" }), ErrMalformed},
+		"OS beyond ASCII":        {announcement(func(a *Announcement) { a.OS = "\u00e9" }), ErrMalformed},
+		"another's announcement": {func() error { _, err := Sign(n.root, n.announcement("node-1")); return err }, ErrSignature},
 		"serials in a root's list": {func() error {
 			_, err := Sign(n.root, Revocation{Network: n.id, Signer: n.root.Public(), Version: 1, Issued: t0, Serials: []uint64{1}})
 			return err

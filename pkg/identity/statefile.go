@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
+
+	"github.com/digital-mycelium/os/pkg/durable"
 )
 
 const maxState = 64 << 20 // bytes of a state file
@@ -48,58 +50,28 @@ func decodeState(data []byte, name string, into any) error {
 }
 
 // writeState writes the state file at path so that a power cut leaves the old
-// contents or the new.
+// contents or the new. What is detached has an empty path and keeps nothing.
 func writeState(path, name string, from any) error {
+	if path == "" {
+		return nil
+	}
+	return saveState(durable.WriteFile, path, name, from)
+}
+
+// createState is writeState for a file that must not exist yet.
+func createState(path, name string, from any) error {
+	return saveState(durable.CreateFile, path, name, from)
+}
+
+func saveState(save func(string, []byte, fs.FileMode) error, path, name string, from any) error {
 	body, err := encoding.Marshal(from)
 	if err != nil {
 		return fmt.Errorf("encode the %s: %w", name, err)
 	}
 	data := append(stateHeader(name), body...)
 	sum := sha256.Sum256(data)
-	if err := writeFile(path, append(data, sum[:]...)); err != nil {
-		return fmt.Errorf("write the %s: %w", name, err)
+	if err := save(path, append(data, sum[:]...), 0o600); err != nil {
+		return fmt.Errorf("save the %s: %w", name, err)
 	}
 	return nil
-}
-
-// createState is writeState for a file that must not exist yet.
-func createState(path, name string, from any) error {
-	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("create the %s: %w", name, &os.PathError{Op: "create", Path: path, Err: os.ErrExist})
-	}
-	return writeState(path, name, from)
-}
-
-// writeFile replaces path (mode 0600) in one step and makes it durable.
-func writeFile(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	temp, err := writeTemp(dir, data)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
-// writeTemp writes data durably to a new file in dir (mode 0600).
-func writeTemp(dir string, data []byte) (string, error) {
-	f, err := os.CreateTemp(dir, ".identity-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(f.Name()))
-	}
-	return f.Name(), nil
 }

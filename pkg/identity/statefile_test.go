@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/digital-mycelium/os/pkg/durable"
 )
 
 // Every way in which a power cut or a bad medium can leave a state file is an
@@ -68,7 +70,7 @@ func TestDamagedStateIsNeverReset(t *testing.T) {
 func TestUnfinishedWriteIsIgnored(t *testing.T) {
 	n := newNetwork(t, "a")
 	noErr(t, n.clock.Observe(t0))
-	noErr(t, os.WriteFile(filepath.Join(n.dir, ".identity-123"), []byte("mycelium cl"), 0o600))
+	noErr(t, os.WriteFile(durable.Temporary(filepath.Join(n.dir, "clock")), []byte("mycelium cl"), 0o600))
 	c, err := OpenClock(filepath.Join(n.dir, "clock"), time.Time{}, func() time.Time { return time.Unix(0, 0) })
 	noErr(t, err)
 	if c.Now().Before(t0) {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"time"
 )
 
@@ -43,18 +44,53 @@ func TLSCertificate(key PrivateKey, proof []byte) (tls.Certificate, error) {
 		return tls.Certificate{}, fmt.Errorf("make a TLS certificate: %w: the proof is for key %s, not for the one at hand", ErrSignature, holder)
 	}
 	signer := tlsSigner{key}
-	template := &x509.Certificate{
-		SerialNumber:    big.NewInt(1),
-		Subject:         pkix.Name{CommonName: "Digital Mycelium"},
-		NotBefore:       time.Unix(0, 0),
-		NotAfter:        time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // RFC 5280, 4.1.2.5: no end by itself
-		ExtraExtensions: []pkix.Extension{{Id: oid, Value: proof}},
+	template := x509Template()
+	template.ExtraExtensions = []pkix.Extension{{Id: oid, Value: proof}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("make a TLS certificate: %w", err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: signer}, nil
+}
+
+// PlainCertificate returns a self-signed X.509 certificate of key for names, DNS
+// names or IP addresses, that says nothing about membership: for who compares
+// the key itself, or takes the certificate as an authority of its own. The same
+// arguments give the same bytes, and it does not end by itself.
+func PlainCertificate(key PrivateKey, names ...string) (tls.Certificate, error) {
+	if key.IsZero() {
+		return tls.Certificate{}, fmt.Errorf("make a TLS certificate: %w: there is no key", ErrSignature)
+	}
+	signer := tlsSigner{key}
+	template := x509Template()
+	public := key.Public()
+	serial := public[:16]
+	serial[0] &= 0x7f // a positive number (RFC 5280, 4.1.2.2)
+	template.SerialNumber.SetBytes(serial)
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("make a TLS certificate: %w", err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: signer}, nil
+}
+
+// x509Template says what all X.509 certificates of a key have in common.
+func x509Template() *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "Digital Mycelium"},
+		NotBefore:    time.Unix(0, 0),
+		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // RFC 5280, 4.1.2.5: no end by itself
+	}
 }
 
 // tlsSigner signs handshakes without showing the key to whoever prints a tls.Certificate.

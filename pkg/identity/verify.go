@@ -2,9 +2,11 @@ package identity
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -21,6 +23,8 @@ type Verifier struct {
 	mu        sync.Mutex
 	rotations []rotation         // from the first root key
 	lists     map[PublicKey]list // by listKey
+
+	known parsed
 }
 
 // CreateVerifier starts a Verifier for a network in the new file path. anchor is
@@ -48,6 +52,17 @@ func OpenVerifier(path string, clock *Clock) (*Verifier, error) {
 		return nil, fmt.Errorf("read the %s %s: %w: %w", storeName, path, ErrState, err)
 	}
 	return v, nil
+}
+
+// Detached returns a Verifier that judges as v does and then goes its own way,
+// without files: for a program that lets others use v's meanwhile.
+func (v *Verifier) Detached() *Verifier {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return &Verifier{
+		clock: v.clock.detached(), network: v.network, anchor: v.anchor,
+		rotations: slices.Clone(v.rotations), lists: maps.Clone(v.lists),
+	}
 }
 
 // Network returns the network's id.
@@ -88,42 +103,89 @@ func (v *Verifier) Verify(credential []byte) (*Certificate, error) {
 // judge keeps apart whether a credential is authentic (err) and whether its
 // holder is in good standing now (standing: expired, not yet valid, revoked).
 func (v *Verifier) judge(credential []byte) (cert *Certificate, standing, err error) {
-	p, err := parseCredential(credential)
+	p, standing, err := v.examine(credential)
 	if err != nil {
 		return nil, nil, err
 	}
+	return p.cert, standing, nil
+}
+
+// examine is judge with the credential's parts. The signatures of a credential
+// that was authentic once are not verified again: members show theirs with every
+// call.
+func (v *Verifier) examine(credential []byte) (p *parts, standing, err error) {
+	id := sha256.Sum256(credential)
+	p = v.known.get(id)
+	if p == nil {
+		if p, err = parseCredential(credential); err != nil {
+			return nil, nil, err
+		}
+	}
+	if standing, err = v.judgeParts(p); err != nil {
+		return nil, nil, err
+	}
+	v.known.put(id, p)
+	return p, standing, nil
+}
+
+// parsed remembers credentials whose signatures are good, by their hash.
+type parsed struct {
+	mu sync.Mutex
+	by map[[sha256.Size]byte]*parts
+}
+
+// maxParsed bounds the credentials that are remembered, at some 2 KiB each.
+const maxParsed = 512
+
+func (k *parsed) get(id [sha256.Size]byte) *parts {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.by[id]
+}
+
+func (k *parsed) put(id [sha256.Size]byte, p *parts) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.by == nil || len(k.by) >= maxParsed && k.by[id] == nil {
+		k.by = map[[sha256.Size]byte]*parts{}
+	}
+	k.by[id] = p
+}
+
+// judgeParts is judge for a credential that is parsed.
+func (v *Verifier) judgeParts(p *parts) (standing, err error) {
 	if p.cert.Network != v.network {
-		return nil, nil, wrongNetwork("the credential of "+p.cert.Name, p.cert.Network, v.network)
+		return nil, wrongNetwork("the credential of "+p.cert.Name, p.cert.Network, v.network)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	chain, err := v.extend(p.rotations)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := p.checkLimits(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	now := v.timeFor(p.cert.NotBefore)
 	if _, err := v.rootIndex(chain, p.del.Root, now); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := v.checkRevoked(p.cert); err != nil {
-		return p.cert, err, nil
+		return err, nil
 	}
 	subject := fmt.Sprintf("certificate %d of %s", p.cert.Serial, p.cert.Name)
 	if err := checkValidity(subject, p.cert.NotBefore, p.cert.NotAfter, now); err != nil {
-		return p.cert, err, nil
+		return err, nil
 	}
 	if len(chain) > len(v.rotations) {
 		if err := v.save(chain, v.lists); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	// A full disk must not lock the operator out who could mend it: the floor is
 	// raised in memory, and the next signed time tries the disk again.
 	_ = v.clock.Observe(p.cert.NotBefore)
-	return p.cert, nil, nil
+	return nil, nil
 }
 
 // timeFor returns the time at which to judge a statement that was signed at t.

@@ -6,11 +6,11 @@
 // serial log and process record, and the operations that a person would do to
 // a machine on the desk: press the power button, pull the plug (Kill), pull a
 // network cable (SetLink), look at the serial console. A Network is several
-// nodes with a common LAN segment, certificates for the machine API, and a
-// configuration for each node.
+// nodes with a common LAN segment and a configuration for each, members of one
+// network of package networks, in which they form one cluster.
 //
-//	net, err := qemu.Create(dir, qemu.NetworkSpec{Name: "home", Nodes: 3, Image: "disk.img"})
-//	err = net.Start(ctx)
+//	net, err := qemu.Create(ctx, dir, qemu.NetworkSpec{Name: "home", Nodes: 3, Node: qemu.NodeSpec{Image: "disk.img"}})
+//	err = net.Start(ctx, qemu.StartOptions{})
 //	node := net.Nodes()[0]
 //	_, err = node.WaitConsole(ctx, regexp.MustCompile(`phase running`))
 //	err = node.Kill(ctx)                       // power cut

@@ -14,14 +14,14 @@ import (
 func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
-	network, err := qemu.Create("/tmp/home", qemu.NetworkSpec{
-		Name: "home", Nodes: 3,
+	network, err := qemu.Create(ctx, "/tmp/home", qemu.NetworkSpec{
+		Name: "home", Nodes: 3, Servers: 1,
 		Node: qemu.NodeSpec{Image: "out/qemu-amd64/disk.img", MemoryMiB: 1024},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := network.Start(ctx); err != nil {
+	if err := network.Start(ctx, qemu.StartOptions{}); err != nil {
 		log.Fatal(err)
 	}
 	if err := network.Wait(ctx, qemu.WaitReady, nil); err != nil {

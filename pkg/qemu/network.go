@@ -18,14 +18,12 @@ import (
 
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/config"
+	"github.com/digital-mycelium/os/pkg/networks"
 )
 
-// Guest ports that every node of a network forwards.
-const (
-	KubernetesPort = 6443
-	// DemoPort is the node port that the demo workload's Service takes.
-	DemoPort = 30080
-)
+// DemoPort is the node port that the demo workload's Service takes. Every node of
+// a network forwards it, besides the machine API's.
+const DemoPort = 30080
 
 // lanPrefix is the LAN segment's addresses: node number N has 10.77.0.N.
 var lanPrefix = netip.MustParsePrefix("10.77.0.0/24")
@@ -37,19 +35,25 @@ const maxNodes = 254
 type NetworkSpec struct {
 	// Name is a DNS label; required.
 	Name string `json:"name"`
-	// Nodes is how many; default 1.
-	Nodes int `json:"nodes"`
+	// Nodes is how many; default 1. The first Servers of them run the cluster's
+	// control plane, default 1, the others are agents.
+	Nodes   int `json:"nodes"`
+	Servers int `json:"servers"`
+	// Identity is the network that the nodes become members of; default: one to
+	// throw away, in the network's directory.
+	Identity Identity `json:"identity"`
 	// Node is what the nodes have in common: Image, memory, disk, clock and so
-	// on. Its Name, Dir, Config, Segment, MACs and PKI are set for each node.
+	// on. Its Name, Dir, Config, Segment, MACs and Identity are set for each node.
 	Node NodeSpec `json:"node"`
 	// Created is when Create made the network; Create sets it.
 	Created time.Time `json:"created"`
 	// Config is what the nodes' configurations have in common; each node's host
-	// name, LAN address and certificates are added. Default: config.Default.
+	// name and LAN address are added. Default: config.Default. With an invite in it
+	// all nodes join by that one.
 	Config *config.Config `json:"-"`
 }
 
-// Network is several nodes in one directory: network.json, pki/ and nodes/NAME/.
+// Network is several nodes in one directory: network.json, identity/ and nodes/NAME/.
 type Network struct {
 	dir   string
 	spec  NetworkSpec
@@ -59,13 +63,13 @@ type Network struct {
 const (
 	networkFile = "network.json"
 	lockFile    = "lock"
-	pkiDir      = "pki"
 	nodesDir    = "nodes"
 )
 
-// Create makes the network's directory with the certificates and the nodes'
-// configurations, and starts nothing. It is an error when dir holds a network.
-func Create(dir string, spec NetworkSpec) (*Network, error) {
+// Create makes the network's directory with the nodes' configurations, founds the
+// network that they become members of unless spec names one, and starts nothing.
+// It is an error when dir holds a network.
+func Create(ctx context.Context, dir string, spec NetworkSpec) (*Network, error) {
 	if spec.Nodes == 0 {
 		spec.Nodes = 1
 	}
@@ -74,6 +78,12 @@ func Create(dir string, spec NetworkSpec) (*Network, error) {
 	}
 	if spec.Nodes < 1 || spec.Nodes > maxNodes {
 		return nil, fmt.Errorf("%d nodes: use 1 to %d", spec.Nodes, maxNodes)
+	}
+	if spec.Servers == 0 {
+		spec.Servers = 1
+	}
+	if spec.Servers < 1 || spec.Servers > spec.Nodes {
+		return nil, fmt.Errorf("%d servers of %d nodes: use 1 to %d", spec.Servers, spec.Nodes, spec.Nodes)
 	}
 	if spec.Config == nil {
 		spec.Config = config.Default()
@@ -93,25 +103,25 @@ func Create(dir string, spec NetworkSpec) (*Network, error) {
 	}
 	spec.Created = time.Now()
 	n := &Network{dir: dir, spec: spec}
-	if err := n.create(); err != nil {
+	if err := n.create(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("create network %s: %w", spec.Name, err), os.RemoveAll(dir))
 	}
 	return n, nil
 }
 
-func (n *Network) create() error {
+func (n *Network) create(ctx context.Context) error {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return err
 	}
-	authority, err := n.createPKI()
-	if err != nil {
+	if err := n.createIdentity(ctx); err != nil {
 		return err
 	}
+	var err error
 	if n.spec.Node.Segment, err = drawSegment(); err != nil {
 		return err
 	}
 	for number := 1; number <= n.spec.Nodes; number++ {
-		node, err := n.createNode(number, authority)
+		node, err := n.createNode(number)
 		if err != nil {
 			return err
 		}
@@ -124,35 +134,28 @@ func (n *Network) create() error {
 	return writeFile(filepath.Join(n.dir, networkFile), data)
 }
 
-func (n *Network) createPKI() (*api.Authority, error) {
-	authority, err := api.NewAuthority(n.spec.Name)
-	if err != nil {
-		return nil, err
+// createIdentity founds a network to throw away, or looks at the chosen one.
+func (n *Network) createIdentity(ctx context.Context) (err error) {
+	if n.spec.Identity == (Identity{}) {
+		n.spec.Identity, err = NewIdentity(ctx, filepath.Join(n.dir, identityDir), n.spec.Name)
+		return err
 	}
-	operator, err := authority.Operator("operator")
-	if err != nil {
-		return nil, err
+	if n.spec.Config.Membership.Invite != "" {
+		return n.spec.Identity.use(ctx, func(*networks.Network) error { return nil })
 	}
-	pki := filepath.Join(n.dir, pkiDir)
-	return authority, errors.Join(
-		api.WritePair(pki, "ca", authority.Pair()),
-		api.WritePair(pki, "operator", operator),
-	)
+	return n.spec.Identity.use(ctx, (*networks.Network).CanIssue)
 }
 
-func (n *Network) createNode(number int, authority *api.Authority) (*Node, error) {
+func (n *Network) createNode(number int) (*Node, error) {
 	s := n.spec.Node
 	s.Name = NodeName(number)
 	s.Dir = filepath.Join(n.dir, nodesDir, s.Name)
-	s.PKI = filepath.Join(n.dir, pkiDir)
+	s.Identity = n.spec.Identity
 	s.WANMAC = MAC(n.spec.Name, s.Name, WAN)
 	s.LANMAC = MAC(n.spec.Name, s.Name, LAN)
 	address := lanAddress(number)
-	pair, err := authority.Node(s.Name, address.AsSlice())
-	if err != nil {
-		return nil, err
-	}
-	if s.Config, err = nodeConfig(n.spec.Config, s, address, authority, pair); err != nil {
+	var err error
+	if s.Config, err = nodeConfig(n.spec.Config, s, address); err != nil {
 		return nil, err
 	}
 	s.Forwards = nodeForwards(number, s.Forwards)
@@ -173,7 +176,7 @@ func nodeForwards(number int, chosen []Forward) []Forward {
 			out[i].Host, out[i].Fixed = 0, false
 		}
 	}
-	for _, port := range []int{api.Port, KubernetesPort, DemoPort} {
+	for _, port := range []int{api.Port, DemoPort} {
 		if !slices.ContainsFunc(out, func(f Forward) bool { return f.Guest == port }) {
 			out = append(out, Forward{Guest: port})
 		}
@@ -191,16 +194,11 @@ func lanAddress(number int) netip.Addr {
 }
 
 // nodeConfig is the base with what is the node's own.
-func nodeConfig(base *config.Config, s NodeSpec, address netip.Addr, ca *api.Authority, pair api.KeyPair) ([]byte, error) {
+func nodeConfig(base *config.Config, s NodeSpec, address netip.Addr) ([]byte, error) {
 	c := *base
 	c.Hostname = s.Name
 	lan := config.Interface{MAC: s.LANMAC, Addresses: []string{netip.PrefixFrom(address, lanPrefix.Bits()).String()}}
 	c.Network.Interfaces = append(slices.Clone(c.Network.Interfaces), lan)
-	c.API = config.API{
-		CA:          string(ca.Pair().Certificate),
-		Certificate: string(pair.Certificate),
-		Key:         config.Secret(pair.Key),
-	}
 	document, err := c.Document()
 	if err != nil {
 		return nil, err
@@ -269,33 +267,6 @@ func (n *Network) Node(name string) (*Node, error) {
 	return nil, fmt.Errorf("network %s has no node %q; it has %s to %s", n.spec.Name, name, NodeName(1), NodeName(n.spec.Nodes))
 }
 
-// Start starts the nodes that do not run. When one cannot be started, those
-// that this call started are killed again.
-func (n *Network) Start(ctx context.Context) error {
-	unlock, err := n.lock()
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	var started []*Node
-	for _, node := range n.nodes {
-		running, err := node.Running()
-		if err == nil && !running {
-			err = node.Start(ctx)
-			if err == nil {
-				started = append(started, node)
-			}
-		}
-		if err != nil {
-			for _, s := range started {
-				err = errors.Join(err, s.Kill(context.WithoutCancel(ctx)))
-			}
-			return err
-		}
-	}
-	return nil
-}
-
 // DownOptions say how a network ends.
 type DownOptions struct {
 	// Grace is how long the nodes may take to shut down in order; default 60 s.
@@ -332,6 +303,11 @@ func (n *Network) Down(ctx context.Context, opts DownOptions) (forced []string, 
 	slices.Sort(forced)
 	if err != nil || opts.Keep {
 		return forced, err
+	}
+	for _, node := range n.nodes {
+		if err := node.forget(ctx); err != nil {
+			return forced, err
+		}
 	}
 	if err := os.RemoveAll(n.dir); err != nil {
 		return forced, fmt.Errorf("remove network %s: %w", n.spec.Name, err)

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/config"
 )
@@ -22,7 +20,7 @@ func tinyNetwork(t *testing.T, nodes int) *Network {
 	machine.Forwards = nil
 	base := config.Default()
 	base.Time.Servers = []string{"192.0.2.1"}
-	n, err := Create(filepath.Join(t.TempDir(), "net"), NetworkSpec{Name: "test", Nodes: nodes, Node: machine, Config: base})
+	n, err := Create(t.Context(), filepath.Join(t.TempDir(), "net"), NetworkSpec{Name: "test", Nodes: nodes, Node: machine, Config: base})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,8 +47,8 @@ func TestNetworkConfigurations(t *testing.T) {
 		if want := lanAddress(i+1).String() + "/24"; c.Hostname != NodeName(i+1) || lan.MAC != s.LANMAC || lan.Addresses[0] != want {
 			t.Errorf("node %d: host name %s, LAN %+v", i+1, c.Hostname, lan)
 		}
-		if len(c.Time.Servers) != 1 || !c.API.Enabled() {
-			t.Errorf("node %d: time %v, API %v", i+1, c.Time, c.API.Enabled())
+		if len(c.Time.Servers) != 1 || c.Membership.Invite != "" {
+			t.Errorf("node %d: time %v, membership %v", i+1, c.Time, c.Membership)
 		}
 		for _, mac := range []string{s.LANMAC, s.WANMAC} {
 			if seen[mac] {
@@ -67,7 +65,7 @@ func TestNetworkConfigurations(t *testing.T) {
 func TestNetworkLife(t *testing.T) {
 	ctx := testContext(t)
 	n := tinyNetwork(t, 3)
-	if err := n.Start(ctx); err != nil {
+	if err := n.Start(ctx, StartOptions{PowerOnly: true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, node := range n.Nodes() {
@@ -83,7 +81,7 @@ func TestNetworkLife(t *testing.T) {
 	for _, node := range n.Nodes() {
 		mustRun(t, node, false)
 	}
-	if err := again.Start(ctx); err != nil { // with the disks that were kept
+	if err := again.Start(ctx, StartOptions{PowerOnly: true}); err != nil { // with the disks that were kept
 		t.Fatal(err)
 	}
 	for _, node := range again.Nodes() {
@@ -93,7 +91,7 @@ func TestNetworkLife(t *testing.T) {
 	if err := again.Nodes()[1].Kill(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Start(ctx); err != nil { // starts the stopped one alone
+	if err := n.Start(ctx, StartOptions{PowerOnly: true}); err != nil { // starts the stopped one alone
 		t.Fatal(err)
 	}
 	mustBoot(t, ctx, n.Nodes()[1], "3")
@@ -114,7 +112,7 @@ func TestNetworkLife(t *testing.T) {
 func TestNetworkWaitSaysWhy(t *testing.T) {
 	ctx := testContext(t)
 	n := tinyNetwork(t, 1)
-	if err := n.Start(ctx); err != nil {
+	if err := n.Start(ctx, StartOptions{PowerOnly: true}); err != nil {
 		t.Fatal(err)
 	}
 	node := n.Nodes()[0]
@@ -142,7 +140,7 @@ func TestNetworkLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "another command") {
+	if err := n.Start(t.Context(), StartOptions{}); err == nil || !strings.Contains(err.Error(), "another command") {
 		t.Fatalf("error %v", err)
 	}
 	unlock()
@@ -162,6 +160,8 @@ func TestCreateRefusals(t *testing.T) {
 	}{
 		{"name", "", NetworkSpec{Name: "A B", Node: NodeSpec{Image: image}}, "lower-case"},
 		{"many", "", NetworkSpec{Name: "n", Nodes: 255, Node: NodeSpec{Image: image}}, "1 to 254"},
+		{"servers", "", NetworkSpec{Name: "n", Nodes: 2, Servers: 3, Node: NodeSpec{Image: image}}, "3 servers of 2 nodes"},
+		{"identity", "", NetworkSpec{Name: "n", Identity: Identity{Dir: t.TempDir(), Network: "home"}, Node: NodeSpec{Image: image}}, "no such network"},
 		{"image", "", NetworkSpec{Name: "n", Node: NodeSpec{Image: "/no/such"}}, "no such file"},
 		{"taken", taken, NetworkSpec{Name: "n", Node: NodeSpec{Image: image}}, "already"},
 		{"memory", "", NetworkSpec{Name: "n", Node: NodeSpec{Image: image, MemoryMiB: 1}}, "too little"},
@@ -171,7 +171,7 @@ func TestCreateRefusals(t *testing.T) {
 		if dir == "" {
 			dir = filepath.Join(t.TempDir(), "net")
 		}
-		if _, err := Create(dir, tt.spec); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := Create(t.Context(), dir, tt.spec); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
 		}
 		if _, err := os.Stat(dir); tt.dir == "" && err == nil {
@@ -189,7 +189,7 @@ func TestNodeForwards(t *testing.T) {
 	if first[0] != chosen[0] || second[0] != (Forward{Guest: 80}) {
 		t.Fatalf("first %v, second %v", first, second)
 	}
-	for _, port := range []int{api.Port, KubernetesPort, DemoPort} {
+	for _, port := range []int{api.Port, DemoPort} {
 		found := 0
 		for _, f := range first {
 			if f.Guest == port {
@@ -210,29 +210,6 @@ func TestDrawSegment(t *testing.T) {
 		}
 		if !strings.HasPrefix(s.Group, "239.19") || s.Port < 20000 || s.Port >= 30000 {
 			t.Fatalf("segment %+v", s)
-		}
-	}
-}
-
-func TestRewriteServer(t *testing.T) {
-	in := "apiVersion: v1\nclusters:\n- name: default\n  cluster:\n    server: https://127.0.0.1:6443\n    certificate-authority-data: QUJD\nusers: []\n"
-	out, err := RewriteServer([]byte(in), "https://127.0.0.1:4000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got struct {
-		Clusters []struct{ Cluster map[string]string }
-	}
-	if err := yaml.Unmarshal(out, &got); err != nil {
-		t.Fatal(err)
-	}
-	c := got.Clusters[0].Cluster
-	if c["server"] != "https://127.0.0.1:4000" || c["certificate-authority-data"] != "QUJD" {
-		t.Fatalf("cluster %v", c)
-	}
-	for _, bad := range []string{"", "clusters: []", "clusters: 3", "\t"} {
-		if _, err := RewriteServer([]byte(bad), "x"); err == nil {
-			t.Errorf("%q was accepted", bad)
 		}
 	}
 }

@@ -2,11 +2,13 @@ package qemu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/identity"
 )
 
 const (
@@ -88,7 +90,7 @@ func (o Observation) Problems() []string {
 // must close it.
 type Observer struct {
 	node   *Node
-	client *api.Client // nil without certificates
+	client *api.Client // nil before the first call
 	offset int64
 	since  time.Time
 	boot   Boot
@@ -96,15 +98,7 @@ type Observer struct {
 }
 
 // Observe begins to follow the node from its last start on.
-func (n *Node) Observe() (*Observer, error) {
-	o := &Observer{node: n}
-	if n.Spec().PKI == "" {
-		return o, nil
-	}
-	var err error
-	o.client, err = n.Client()
-	return o, err
-}
+func (n *Node) Observe() *Observer { return &Observer{node: n} }
 
 // Close ends the observer's connections.
 func (o *Observer) Close() {
@@ -136,17 +130,8 @@ func (o *Observer) Look(ctx context.Context) (Observation, error) {
 	if o.boot.Boots != boots {
 		o.status = nil
 	}
-	if seen.Running && o.client != nil && o.boot.Version != "" {
-		timeout := statusTimeout
-		if o.status == nil {
-			timeout = firstTimeout
-		}
-		limited, cancel := context.WithTimeout(ctx, timeout)
-		status, err := o.client.Status(limited)
-		cancel()
-		if seen.Err = err; err == nil {
-			o.status = status
-		}
+	if seen.Running && o.boot.Version != "" && o.node.Spec().Identity != (Identity{}) {
+		seen.Err = o.ask(ctx)
 	}
 	seen.Boot, seen.Status = o.boot, o.status
 	seen.Boot.Done = slices.Clone(o.boot.Done)
@@ -154,6 +139,30 @@ func (o *Observer) Look(ctx context.Context) (Observation, error) {
 		seen.Elapsed = time.Since(r.Since)
 	}
 	return seen, nil
+}
+
+// ask asks the node for its status.
+func (o *Observer) ask(ctx context.Context) (err error) {
+	if o.client == nil {
+		if o.client, err = o.node.Client(ctx); err != nil {
+			return err
+		}
+	}
+	timeout := statusTimeout
+	if o.status == nil {
+		timeout = firstTimeout
+	}
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	status, err := o.node.ask(limited, o.client)
+	if status != nil {
+		o.status = status
+	}
+	if errors.Is(err, identity.ErrWrongPeer) { // enrolled anew, with another key
+		o.Close()
+		o.client = nil
+	}
+	return err
 }
 
 // Follow looks at the node once a second and hands each observation to f, until

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/identity"
 )
 
 // Boot is what a serial console tells of a boot under way. Feed takes the
@@ -19,6 +20,10 @@ type Boot struct {
 	// Failed is the last phase that failed in this boot, "" when none did, and
 	// Reason is what the console said of it. The boot may go on all the same.
 	Failed, Reason string
+	// Key is the fingerprint that a node shows which belongs to no network yet; zero
+	// once it does. Joining says that it has an invite.
+	Key     identity.PublicKey
+	Joining bool
 	// Running says that the boot phases are over.
 	Running bool
 	// Shutdown is the step of an orderly shutdown under way, "" without one.
@@ -88,6 +93,16 @@ func (b *Boot) line(line string) bool {
 		b.Running = true
 	case api.EventFatal:
 		b.Fatal = e.Text
+	case api.EventEnrolment:
+		if key, err := identity.ParsePublicKey(e.Text); err == nil {
+			b.Key = key
+		}
+	case api.EventMembership:
+		state, _, _ := strings.Cut(e.Text, " ")
+		b.Joining = state == api.Joining
+		if state == api.Member {
+			b.Key = identity.PublicKey{}
+		}
 	case api.EventShutdown:
 		b.Shutdown = e.Text
 	}
@@ -104,6 +119,10 @@ func (b *Boot) Stage() string {
 		return "boot failed"
 	case b.Shutdown != "":
 		return "shutdown"
+	case b.Joining:
+		return "joining the network"
+	case b.Key != identity.PublicKey{}:
+		return "no member yet"
 	case b.Running:
 		return "running"
 	case b.stage != "":

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/identity"
 )
 
 const bootLog = "\x1b[2J\x1b[01;01HBdsDxe: starting Boot0001\r\n" +
@@ -12,6 +13,8 @@ const bootLog = "\x1b[2J\x1b[01;01HBdsDxe: starting Boot0001\r\n" +
 	"mycelium: init 0.1.0 started\r\n" +
 	"mycelium: phase mounts ok 0.012s\r\n" +
 	"[    1.2] cut shortmycelium: phase network ok 0.5s\r\n"
+
+var testKey = identity.GenerateKey().Public().String()
 
 func TestBootFeed(t *testing.T) {
 	tests := []struct {
@@ -31,6 +34,11 @@ func TestBootFeed(t *testing.T) {
 		{"fatal", bootLog + "mycelium: fatal: no disk\r\n", "boot failed", "no disk", 2, 1},
 		{"again", bootLog + "mycelium: shutdown: rebooting\r\n" + bootLog, "network done", "", 2, 2},
 		{"shutdown", bootLog + "mycelium: shutdown: stopping pods\r\n", "shutdown", "", 2, 1},
+		{"no member", bootLog + "mycelium: enrolment: " + testKey + "\r\nmycelium: running 2.5s\r\n", "no member yet", "", 2, 1},
+		{"member since a boot", bootLog + "mycelium: enrolment: " + testKey + "\r\n" + bootLog, "network done", "", 2, 2},
+		{"joining", bootLog + "mycelium: enrolment: " + testKey + "\r\nmycelium: membership: joining myc1-x\r\nmycelium: running 2.5s\r\n", "joining the network", "", 2, 1},
+		{"member", bootLog + "mycelium: enrolment: " + testKey + "\r\nmycelium: running 2.5s\r\nmycelium: membership: member myc1-x as agent\r\n", "running", "", 2, 1},
+		{"damaged key", bootLog + "mycelium: enrolment: mycpub1qqq\r\n", "network done", "", 2, 1},
 		{"half a line", bootLog + "mycelium: phase time o", "network done", "", 2, 1},
 	}
 	for _, tt := range tests {

@@ -99,9 +99,9 @@ type NodeSpec struct {
 	// Config is the machine's configuration; it may hold secrets and is kept
 	// with mode 0600.
 	Config []byte `json:"-"`
-	// PKI is the directory of the operator's certificates (ca.crt,
-	// operator.crt, operator.key), for Client.
-	PKI string `json:"pki,omitempty"`
+	// Identity is the network that the machine becomes a member of with Enrol, and
+	// whose operator calls it. Without one there is no Client.
+	Identity Identity `json:"identity,omitzero"`
 	// ExtraArgs go to QEMU's command line as they are.
 	ExtraArgs []string `json:"extraArgs,omitempty"`
 	// Host says where the host's tools stand.

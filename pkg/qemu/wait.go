@@ -73,13 +73,10 @@ var errEndedEarly = errors.New("the machine went off")
 // observation; each observation also goes to see, unless that is nil. It fails
 // with a *WaitError when the machine goes off or ctx ends before.
 func (n *Node) Until(ctx context.Context, c Condition, see func(Observation)) (Observation, error) {
-	o, err := n.Observe()
-	if err != nil {
-		return Observation{}, err
-	}
+	o := n.Observe()
 	defer o.Close()
 	var last Observation
-	err = o.Follow(ctx, func(seen Observation) bool {
+	err := o.Follow(ctx, func(seen Observation) bool {
 		last = seen
 		if see != nil {
 			see(seen)

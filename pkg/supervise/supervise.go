@@ -107,16 +107,18 @@ func (s *Service) Status() Status {
 	return s.status
 }
 
-// Restart stops the running process in order and starts it again without delay.
-// It does nothing while the service is not running.
-func (s *Service) Restart(reason string) {
-	if s.Status().State != Running {
-		return
+// Restart stops the running process in order and starts it again without delay;
+// one that has ended is started without waiting any longer. It does nothing and
+// returns false while the service waits for its conditions or is stopped.
+func (s *Service) Restart(reason string) bool {
+	if state := s.Status().State; state != Running && state != Backoff {
+		return false
 	}
 	select {
 	case s.restart <- reason:
 	default: // one is under way
 	}
+	return true
 }
 
 func (s *Service) update(f func(*Status)) {
@@ -162,6 +164,10 @@ func (s *Service) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case reason := <-s.restart:
+			s.log.Info("starting the service now", "reason", reason)
+			delay = s.spec.MinDelay
+			continue
 		case <-time.After(delay):
 		}
 		delay = min(2*delay, s.spec.MaxDelay)

@@ -161,7 +161,9 @@ func TestRestart(t *testing.T) {
 		}
 		run(spec, time.Minute, func(s *Service) {
 			time.Sleep(time.Second)
-			s.Restart("not yet running: forgotten")
+			if s.Restart("not yet running: forgotten") {
+				t.Error("accepted while the service waits")
+			}
 			time.Sleep(10 * time.Second)
 			s.Restart("address changed")
 			time.Sleep(time.Second)
@@ -169,6 +171,28 @@ func TestRestart(t *testing.T) {
 		})
 		// The process needs 5 s to be killed, the conditions 2 s.
 		if want := []time.Duration{2 * time.Second, 18 * time.Second}; !slices.Equal(st.at, want) {
+			t.Errorf("started at %v, want %v", st.at, want)
+		}
+	})
+}
+
+func TestRestartEndsTheDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &starts{begin: time.Now(), next: func(n int) (*fakeProcess, error) {
+			if n < 4 {
+				return &fakeProcess{life: time.Second}, nil
+			}
+			return &fakeProcess{}, nil
+		}}
+		run(Spec{Name: "x", Start: st.start, MinDelay: 10 * time.Second}, time.Minute, func(s *Service) {
+			time.Sleep(2 * time.Second) // the first life has ended
+			if !s.Restart("asked for") {
+				t.Error("refused while the service waits for its next life")
+			}
+		})
+		// Started at once, and the delays begin anew.
+		want := []time.Duration{0, 2 * time.Second, 13 * time.Second, 34 * time.Second}
+		if !slices.Equal(st.at, want) {
 			t.Errorf("started at %v, want %v", st.at, want)
 		}
 	})

@@ -12,8 +12,6 @@ import (
 
 // Options choose a variant.
 type Options struct {
-	// Etcd builds embedded etcd in, for clusters of several servers.
-	Etcd bool
 	// Inline lets the compiler inline everywhere: a larger and slightly
 	// faster program.
 	Inline bool

@@ -75,7 +75,6 @@ func Bump(ctx context.Context, repoRoot string, o BumpOptions) ([]string, error)
 func variants(repoRoot string, v Versions) []program {
 	return []program{
 		k3sProgram(repoRoot, v, Options{}),
-		k3sProgram(repoRoot, v, Options{Etcd: true}),
 		rtProgram(repoRoot, v),
 	}
 }

@@ -48,27 +48,22 @@ const patchOneToTwo = `Why.
 
 func TestApplyPatches(t *testing.T) {
 	patches := write(t, map[string]string{
-		"0001-two.patch":          patchOneToTwo,
-		"0002-three.noetcd.patch": strings.NewReplacer("-one", "-two", "+two", "+three").Replace(patchOneToTwo),
+		"0001-two.patch":   patchOneToTwo,
+		"0002-three.patch": strings.NewReplacer("-one", "-two", "+two", "+three").Replace(patchOneToTwo),
 	})
-	for _, tt := range []struct {
-		tags []string
-		want string
-	}{{nil, "three\nend\n"}, {[]string{"etcd"}, "two\nend\n"}} {
-		dir := write(t, map[string]string{"f.go": "one\nend\n"})
-		if err := applyPatches(context.Background(), dir, patches, tt.tags); err != nil {
-			t.Fatal(err)
-		}
-		if got := read(t, dir, "f.go"); got != tt.want {
-			t.Errorf("with tags %q: %q, want %q", tt.tags, got, tt.want)
-		}
+	dir := write(t, map[string]string{"f.go": "one\nend\n"})
+	if err := applyPatches(context.Background(), dir, patches); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, dir, "f.go"); got != "three\nend\n" {
+		t.Errorf("patched file: %q", got)
 	}
 }
 
 func TestApplyPatchesNamesWhatFails(t *testing.T) {
 	patches := write(t, map[string]string{"0001-two.patch": patchOneToTwo})
 	dir := write(t, map[string]string{"f.go": "other\nend\n"})
-	err := applyPatches(context.Background(), dir, patches, nil)
+	err := applyPatches(context.Background(), dir, patches)
 	if err == nil || !strings.Contains(err.Error(), "0001-two.patch") || !strings.Contains(err.Error(), "Hunk #1") {
 		t.Errorf("want an error that names the patch and the hunk, have %v", err)
 	}
@@ -99,23 +94,18 @@ func TestMakeImportable(t *testing.T) {
 }
 
 func TestRemoveFrom(t *testing.T) {
-	m := module{remove: []removal{{glob: "gone"}, {glob: "p/*.go", keptBy: "etcd"}}}
+	m := module{remove: []string{"gone", "p/*.go"}}
 	files := map[string]string{"gone/x": "", "p/a.go": "", "p/sub/b.go": "", "q": ""}
 	dir := write(t, files)
-	if kept, err := m.removeFrom(dir, nil); err != nil || len(kept) != 0 {
-		t.Fatal(kept, err)
+	if err := m.removeFrom(dir); err != nil {
+		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{"gone": false, "p/a.go": false, "p/sub/b.go": true, "q": true} {
 		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
 			t.Errorf("%s: there = %v, want %v", name, err == nil, want)
 		}
 	}
-	dir = write(t, files)
-	kept, err := m.removeFrom(dir, []string{"etcd"})
-	if err != nil || !reflect.DeepEqual(kept, []string{"p/*.go"}) {
-		t.Errorf("kept %q, %v", kept, err)
-	}
-	if _, err := m.removeFrom(write(t, map[string]string{"q": ""}), nil); err == nil {
+	if err := m.removeFrom(write(t, map[string]string{"q": ""})); err == nil {
 		t.Error("want an error when there is nothing to remove")
 	}
 }
@@ -140,18 +130,19 @@ func TestReadVersions(t *testing.T) {
 	}
 }
 
-// TestPatchesApply lays out both variants, which removes, stubs and patches
-// the pinned versions of all changed modules.
+// TestPatchesApply removes, stubs and patches the pinned versions of all
+// changed modules.
 func TestPatchesApply(t *testing.T) {
-	for _, etcd := range []bool{false, true} {
-		folder := filepath.Join(t.TempDir(), "trees")
-		if err := Prepare(context.Background(), repoRoot, folder, Options{Etcd: etcd}); err != nil {
-			t.Fatal(err)
-		}
-		driver := read(t, folder, "k3s", "mod", "github.com", "k3s-io", "k3s", "pkg", "etcd", "etcd.go")
-		if isStub := strings.Contains(driver, "stands in"); isStub == etcd {
-			t.Errorf("with etcd = %v: etcd.go is a stub = %v", etcd, isStub)
-		}
+	folder := filepath.Join(t.TempDir(), "trees")
+	if err := Prepare(context.Background(), repoRoot, folder, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	etcd := []string{folder, "k3s", "mod", "github.com", "k3s-io", "k3s", "pkg", "etcd"}
+	if !strings.Contains(read(t, append(etcd, "snapshot.go")...), "stands in") {
+		t.Error("the stub does not stand in the place of etcd's snapshots")
+	}
+	if strings.Contains(read(t, append(etcd, "etcd.go")...), "s3.") {
+		t.Error("etcd.go is not patched")
 	}
 }
 
@@ -165,7 +156,7 @@ func TestKeyDependsOnVariant(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := make(map[string]Options)
-	for _, o := range []Options{{}, {Etcd: true}, {Inline: true}} {
+	for _, o := range []Options{{}, {Inline: true}} {
 		key, err := k3sProgram(repoRoot, v, o).key(context.Background(), tgt)
 		if err != nil {
 			t.Fatal(err)

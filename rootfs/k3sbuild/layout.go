@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 )
 
 // Folders of a program's module that hold what changes in other modules.
@@ -105,12 +103,11 @@ func (m module) layOut(ctx context.Context, p program, from location, to string)
 	if err := copyTree(to, a.Dir, nil); err != nil {
 		return fmt.Errorf("copy module %s@%s: %w", a.Path, a.Version, err)
 	}
-	kept, err := m.removeFrom(to, p.tags)
-	if err != nil {
+	if err := m.removeFrom(to); err != nil {
 		return fmt.Errorf("module %s@%s: %w", a.Path, a.Version, err)
 	}
 	stubs := filepath.Join(p.dir, stubsDir, filepath.FromSlash(m.path))
-	if err := copyTree(to, stubs, func(rel string) bool { return matchesAny(kept, rel) }); err != nil {
+	if err := copyTree(to, stubs, nil); err != nil {
 		return fmt.Errorf("lay stubs over module %s: %w", m.path, err)
 	}
 	for dir, name := range m.importable {
@@ -119,46 +116,29 @@ func (m module) layOut(ctx context.Context, p program, from location, to string)
 		}
 	}
 	patches := filepath.Join(p.dir, patchesDir, filepath.FromSlash(m.path))
-	if err := applyPatches(ctx, to, patches, p.tags); err != nil {
+	if err := applyPatches(ctx, to, patches); err != nil {
 		return fmt.Errorf("module %s@%s: %w", a.Path, a.Version, err)
 	}
 	return nil
 }
 
-// removeFrom removes what the module's removals name and returns the globs
-// that a tag of tags keeps.
-func (m module) removeFrom(dir string, tags []string) (kept []string, err error) {
-	for _, r := range m.remove {
-		if r.keptBy != "" && slices.Contains(tags, r.keptBy) {
-			kept = append(kept, r.glob)
-			continue
-		}
-		paths, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(r.glob)))
+// removeFrom removes what the module's globs name.
+func (m module) removeFrom(dir string) error {
+	for _, glob := range m.remove {
+		paths, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(glob)))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if len(paths) == 0 {
-			return nil, fmt.Errorf("nothing matches %s, which the build removes: adapt rootfs/k3sbuild/modules.go", r.glob)
+			return fmt.Errorf("nothing matches %s, which the build removes: adapt rootfs/k3sbuild/modules.go", glob)
 		}
 		for _, path := range paths {
-			if info, err := os.Stat(path); err == nil && info.IsDir() && strings.HasSuffix(r.glob, "*.go") {
-				continue
-			}
 			if err := os.RemoveAll(path); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return kept, nil
-}
-
-func matchesAny(globs []string, rel string) bool {
-	for _, g := range globs {
-		if ok, _ := filepath.Match(filepath.FromSlash(g), rel); ok {
-			return true
-		}
-	}
-	return false
+	return nil
 }
 
 // copySource copies a program's own module without modules inside of it and

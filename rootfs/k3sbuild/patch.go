@@ -19,9 +19,8 @@ import (
 const stdDir = "std"
 
 // applyPatches applies NAME.patch files of a folder, which need not exist, to
-// the files below dir in the order of their names. NAME.noTAG.patch is left
-// out of builds with the tag TAG.
-func applyPatches(ctx context.Context, dir, patches string, tags []string) error {
+// the files below dir in the order of their names.
+func applyPatches(ctx context.Context, dir, patches string) error {
 	files, err := filepath.Glob(filepath.Join(patches, "*.patch"))
 	if err != nil {
 		return err
@@ -29,17 +28,9 @@ func applyPatches(ctx context.Context, dir, patches string, tags []string) error
 	slices.Sort(files)
 	var errs []error // all of them: who moves to a new version wants the whole list
 	for _, f := range files {
-		if !isLeftOut(filepath.Base(f), tags) {
-			errs = append(errs, applyPatch(ctx, dir, f))
-		}
+		errs = append(errs, applyPatch(ctx, dir, f))
 	}
 	return errors.Join(errs...)
-}
-
-func isLeftOut(name string, tags []string) bool {
-	parts := strings.Split(strings.TrimSuffix(name, ".patch"), ".")
-	tag, ok := strings.CutPrefix(parts[len(parts)-1], "no")
-	return ok && len(parts) > 1 && slices.Contains(tags, tag)
 }
 
 // applyPatch runs patch(1) without fuzz: a patch whose surroundings changed
@@ -111,7 +102,7 @@ func overlayStd(ctx context.Context, patches, work string) (string, error) {
 			}
 		}
 	}
-	if err := applyPatches(ctx, std, patches, nil); err != nil {
+	if err := applyPatches(ctx, std, patches); err != nil {
 		return "", fmt.Errorf("standard library in %s: %w", goroot, err)
 	}
 	spec, err := json.Marshal(map[string]any{"Replace": replace})

@@ -44,9 +44,6 @@ func k3sProgram(repoRoot string, v Versions, opts Options) program {
 			"sqlite_omit_load_extension"),
 		ldflags: k3sStamps(v),
 	}
-	if opts.Etcd {
-		p.tags = append(p.tags, tagEtcd)
-	}
 	if !opts.Inline {
 		p.inlined = hotPackages()
 	}

@@ -34,6 +34,7 @@ func testPlan(program string) plan {
 			"github.com/k3s-io/kine/pkg/drivers/generic",           // prepared statements
 			"github.com/k3s-io/kine/pkg/drivers/sqlite",            // SQLite in Go
 			"github.com/k3s-io/kine/pkg/endpoint",                  // SQLite alone
+			"go.etcd.io/etcd/server/v3/storage/backend",            // comparison of transactions
 		},
 		without: []exception{
 			{"Test_UnitGetHostConfigs/embedded_registry", "the embedded registry was cut out; the other cases run"},
@@ -44,9 +45,9 @@ func testPlan(program string) plan {
 			{"github.com/k3s-io/k3s/pkg/util", "shorter polls"},
 			{"github.com/k3s-io/k3s/pkg/cli/server", "starts a server: the system tests do"},
 			{"github.com/k3s-io/k3s/pkg/server", "starts controllers: the system tests do"},
-			{"github.com/k3s-io/k3s/pkg/etcd/store", "its tests read etcd's files, which is what was cut out"},
 			{"github.com/k3s-io/k3s/pkg/deploy", "tested by internal/patched"},
-			{"github.com/k3s-io/k3s/pkg/etcd", "a stub, tested by internal/patched"},
+			{"github.com/k3s-io/k3s/pkg/etcd", "its tests start servers as root and use what was cut out; internal/patched tests the changes"},
+			{"go.etcd.io/etcd/server/v3/embed", "only the gateway is gone; its tests start servers"},
 			{"github.com/k3s-io/k3s/pkg/rootless", "a stub, tested by internal/patched"},
 			{"github.com/k3s-io/k3s/pkg/spegel", "a stub, tested by internal/patched"},
 			{"github.com/k3s-io/k3s/pkg/proctitle", "a stub that does nothing"},

@@ -12,6 +12,9 @@ import (
 func Diff(a, b api.Status, uptime float64) []api.ConsoleEvent {
 	var events []api.ConsoleEvent
 	add := func(e api.ConsoleEvent) { events = append(events, e) }
+	if b.Configuration != a.Configuration {
+		add(api.ConsoleEvent{Kind: api.EventConfiguration, Text: b.Configuration})
+	}
 	for _, i := range b.Interfaces {
 		old := slices.IndexFunc(a.Interfaces, func(o api.Interface) bool { return o.Name == i.Name })
 		if old >= 0 && slices.Equal(a.Interfaces[old].Addresses, i.Addresses) || old < 0 && len(i.Addresses) == 0 {
@@ -22,6 +25,9 @@ func Diff(a, b api.Status, uptime float64) []api.ConsoleEvent {
 			text = "none"
 		}
 		add(api.ConsoleEvent{Kind: api.EventAddress, Name: i.Name, Text: text})
+	}
+	if o, n := a.Membership, b.Membership; o.State != n.State || o.Network != n.Network || o.Role != n.Role {
+		events = append(events, belonging(n)...)
 	}
 	for _, s := range b.Services {
 		old := slices.IndexFunc(a.Services, func(o api.Service) bool { return o.Name == s.Name })
@@ -54,4 +60,20 @@ func Diff(a, b api.Status, uptime float64) []api.ConsoleEvent {
 		}
 	}
 	return events
+}
+
+// belonging returns the lines about a membership that has changed.
+func belonging(m api.Membership) []api.ConsoleEvent {
+	enrolment := api.ConsoleEvent{Kind: api.EventEnrolment, Text: m.Key}
+	switch m.State {
+	case api.Unconfigured:
+		return []api.ConsoleEvent{enrolment}
+	case api.Joining:
+		return []api.ConsoleEvent{enrolment, {Kind: api.EventMembership, Text: m.State + " " + m.Network}}
+	case api.Member:
+		return []api.ConsoleEvent{{Kind: api.EventMembership, Text: m.State + " " + m.Network + " as " + m.Role}}
+	case "":
+		return nil
+	}
+	return []api.ConsoleEvent{{Kind: api.EventMembership, Text: m.State + " " + m.Network}}
 }

@@ -31,6 +31,9 @@ func Render(v View, width, height int) []string {
 	row := func(label, text string) { lines = append(lines, fmt.Sprintf("%-12s%s", label, text)) }
 	row("node", s.Name)
 	row("addresses", addresses(s.Interfaces))
+	for i, text := range membership(s.Membership) {
+		row([]string{"network", ""}[min(i, 1)], text)
+	}
 	row("state", state(s, v.Uptime))
 	row("kubernetes", kubernetes(s.Kubernetes))
 	row("services", services(s.Services))
@@ -86,6 +89,21 @@ func addresses(ifs []api.Interface) string {
 		return "no network interface"
 	}
 	return strings.Join(parts, ", ")
+}
+
+// membership says where the node belongs, or how it gets to belong somewhere.
+func membership(m api.Membership) []string {
+	switch m.State {
+	case api.Unconfigured:
+		return []string{"none yet: mycelium node enrol ADDRESS, and compare this fingerprint:", m.Key}
+	case api.Joining:
+		return []string{"joining " + m.Network, m.Key}
+	case api.Member:
+		return []string{fmt.Sprintf("%s, %s at %s, %d others", m.Network, m.Role, m.Address, len(m.Peers))}
+	case api.Removed:
+		return []string{"removed from " + m.Network}
+	}
+	return nil
 }
 
 func state(s api.Status, uptime time.Duration) string {

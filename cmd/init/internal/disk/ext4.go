@@ -57,10 +57,12 @@ const (
 	Damaged
 	// Foreign: something else, or nothing that could be recognised.
 	Foreign
+	// HalfWiped: a wipe was interrupted; it is to be repeated.
+	HalfWiped
 )
 
 func (f Finding) String() string {
-	return [...]string{"blank", "unfinished", "clean", "unclean", "damaged", "foreign"}[f]
+	return [...]string{"blank", "unfinished", "clean", "unclean", "damaged", "foreign", "half wiped"}[f]
 }
 
 // Backup is a copy of the superblock, as e2fsck's options -b and -B name it.
@@ -86,6 +88,9 @@ func Inspect(r io.ReaderAt, size int64) (Inspection, error) {
 	}
 	if bytes.HasPrefix(head, []byte(marker)) {
 		return Inspection{Finding: Unfinished}, nil
+	}
+	if bytes.HasPrefix(head, []byte(wipeMarker)) {
+		return Inspection{Finding: HalfWiped}, nil
 	}
 	if isZero(head) {
 		// A lost first MiB is no reason to forget the rest.

@@ -1,5 +1,5 @@
-// Package kube asks a Kubernetes API server the few things that a node's status
-// shows, without a client library.
+// Package kube asks a Kubernetes API server the few things that a node needs to
+// know, without a client library.
 package kube
 
 import (
@@ -8,14 +8,18 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"os"
 
 	"go.yaml.in/yaml/v3"
 )
 
 // Credentials are what a kubeconfig file holds for its only cluster and user.
 type Credentials struct {
+	// Server is the URL of the API server.
 	Server string
-	TLS    *tls.Config
+	// TLS trusts the cluster's CA alone and shows the user's certificate. It is
+	// not to be changed.
+	TLS *tls.Config
 }
 
 // kubeconfig is the part of a kubeconfig file (v1 Config) that is used here.
@@ -24,18 +28,42 @@ type kubeconfig struct {
 		Cluster struct {
 			Server string `yaml:"server"`
 			CA     string `yaml:"certificate-authority-data"`
+			CAFile string `yaml:"certificate-authority"`
 		} `yaml:"cluster"`
 	} `yaml:"clusters"`
 	Users []struct {
 		User struct {
-			Certificate string `yaml:"client-certificate-data"`
-			Key         string `yaml:"client-key-data"`
+			Certificate     string `yaml:"client-certificate-data"`
+			CertificateFile string `yaml:"client-certificate"`
+			Key             string `yaml:"client-key-data"`
+			KeyFile         string `yaml:"client-key"`
 		} `yaml:"user"`
 	} `yaml:"users"`
 }
 
-// ParseKubeconfig reads a kubeconfig with embedded certificates.
+// ParseKubeconfig reads a kubeconfig with embedded certificates, such as the
+// administrator's.
 func ParseKubeconfig(b []byte) (Credentials, error) {
+	return parseKubeconfig(b, func(name string) ([]byte, error) {
+		return nil, fmt.Errorf("it names the file %q instead", name)
+	})
+}
+
+// LoadKubeconfig reads a kubeconfig file, whose certificates are embedded or
+// files of their own, such as those of K3s' agent.
+func LoadKubeconfig(path string) (Credentials, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Credentials{}, err
+	}
+	c, err := parseKubeconfig(b, os.ReadFile)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+func parseKubeconfig(b []byte, readFile func(string) ([]byte, error)) (Credentials, error) {
 	var k kubeconfig
 	if err := yaml.Unmarshal(b, &k); err != nil {
 		return Credentials{}, fmt.Errorf("read the kubeconfig: %w", err)
@@ -45,10 +73,22 @@ func ParseKubeconfig(b []byte) (Credentials, error) {
 	}
 	cluster, user := k.Clusters[0].Cluster, k.Users[0].User
 	var pem [3][]byte
-	for i, s := range []string{cluster.CA, user.Certificate, user.Key} {
+	for i, s := range []struct{ what, data, file string }{
+		{"CA", cluster.CA, cluster.CAFile},
+		{"client certificate", user.Certificate, user.CertificateFile},
+		{"client key", user.Key, user.KeyFile},
+	} {
 		var err error
-		if pem[i], err = base64.StdEncoding.DecodeString(s); err != nil || len(pem[i]) == 0 {
-			return Credentials{}, fmt.Errorf("the kubeconfig's certificates are not embedded: %w", errors.Join(err, errors.New("no data")))
+		if s.data == "" && s.file != "" {
+			pem[i], err = readFile(s.file)
+		} else {
+			pem[i], err = base64.StdEncoding.DecodeString(s.data)
+		}
+		if err == nil && len(pem[i]) == 0 {
+			err = errors.New("no data")
+		}
+		if err != nil {
+			return Credentials{}, fmt.Errorf("the kubeconfig's %s: %w", s.what, err)
 		}
 	}
 	pool := x509.NewCertPool()

@@ -1,9 +1,9 @@
 // Command k3sbuild builds the Kubernetes of a node outside of an image.
 //
-//	k3sbuild [-arch amd64] [-etcd] [-o folder] build   k3s and rt, linked into folder
+//	k3sbuild [-arch amd64] [-o folder] build           k3s and rt, linked into folder
 //	k3sbuild [-arch amd64] [-o folder] rt              rt alone
 //	k3sbuild test                                      vet and test rootfs/k3s and rootfs/k3s/rt
-//	k3sbuild [-etcd] prepare FOLDER                    the patched source trees, for tests and editors
+//	k3sbuild prepare FOLDER                            the patched source trees, for tests and editors
 //
 // Run it in the repository's root.
 package main
@@ -35,7 +35,6 @@ func run(ctx context.Context) error {
 	var opts k3sbuild.Options
 	arch := flag.String("arch", runtime.GOARCH, "amd64 or arm64")
 	out := flag.String("o", "out/k3s", "folder for the programs")
-	flag.BoolVar(&opts.Etcd, "etcd", false, "with embedded etcd")
 	flag.BoolVar(&opts.Inline, "inline", false, "let the compiler inline everywhere")
 	flag.Parse()
 	switch {
@@ -56,7 +55,7 @@ func run(ctx context.Context) error {
 	case flag.NArg() == 2 && flag.Arg(0) == "prepare":
 		return k3sbuild.Prepare(ctx, ".", flag.Arg(1), opts)
 	}
-	return errors.New("usage: k3sbuild [-arch A] [-etcd] [-inline] [-o folder] build | rt | test | prepare FOLDER")
+	return errors.New("usage: k3sbuild [-arch A] [-inline] [-o folder] build | rt | test | prepare FOLDER")
 }
 
 // place links the programs into folder and prints what they are.

@@ -28,22 +28,40 @@ func TestManifestsFolder(t *testing.T) {
 	}
 }
 
-// TestEtcdData expects a server to refuse a folder that a build with etcd has
-// written to, and no other.
-func TestEtcdData(t *testing.T) {
-	dir := t.TempDir()
-	driver := etcd.NewETCD()
-	if err := driver.SetControlConfig(&config.Control{DataDir: dir}); err != nil {
-		t.Fatal(err)
-	}
-	if there, err := driver.IsInitialized(); there || err != nil {
-		t.Errorf("empty folder: %v, %v", there, err)
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "db", "etcd", "member"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := driver.IsInitialized(); err == nil || !strings.Contains(err.Error(), "etcd build") {
-		t.Errorf("folder of etcd: %v", err)
+// TestHalfMigration expects etcd's data to count once no migration into them
+// is under way, and to go when one was cut short.
+func TestHalfMigration(t *testing.T) {
+	for _, tt := range []struct {
+		files       []string // in db
+		initialized bool
+	}{
+		{nil, false},
+		{[]string{"state.db"}, false},
+		{[]string{"etcd/member/wal/0.wal"}, true},
+		{[]string{"etcd/member/wal/0.wal", "state.db"}, true}, // of another cluster: this server joined
+		{[]string{"etcd/member/wal/0.wal", "state.db", "migrating"}, false},
+		{[]string{"etcd/member/wal/0.wal", "state.db.migrated", "migrating"}, true},
+	} {
+		dir := t.TempDir()
+		for _, name := range tt.files {
+			path := filepath.Join(dir, "db", filepath.FromSlash(name))
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		driver := etcd.NewETCD()
+		if err := driver.SetControlConfig(&config.Control{DataDir: dir, PrivateIP: "127.0.0.1"}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := driver.IsInitialized(); err != nil || got != tt.initialized {
+			t.Errorf("with %q: %v, %v, want %v", tt.files, got, err, tt.initialized)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "db", "etcd", "member")); (err == nil) != tt.initialized {
+			t.Errorf("with %q: etcd's folder: %v", tt.files, err)
+		}
 	}
 }
 
@@ -60,7 +78,7 @@ func TestAbsent(t *testing.T) {
 	for name, err := range map[string]error{
 		"registry": spegel.DefaultRegistry.Start(t.Context(), nil, nil),
 		"rootless": rootless.Rootless("", false),
-		"etcd":     etcd.NewETCD().Start(t.Context(), nil, nil),
+		"restore":  etcd.NewETCD().Restore(t.Context()),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "this build has no") {
 			t.Errorf("%s: %v", name, err)

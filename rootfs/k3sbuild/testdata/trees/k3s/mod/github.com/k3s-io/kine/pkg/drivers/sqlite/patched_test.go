@@ -185,3 +185,32 @@ func TestManyWriters(t *testing.T) {
 		t.Errorf("%d keys, %v; want %d", n, err, writers*each)
 	}
 }
+
+// TestNothingIsHeldOpen expects that an idle database has no reader: one that
+// is forgotten keeps the write-ahead log from ever being taken over whole, and
+// a compaction, whose checkpoint waits for it, from letting writers go on.
+func TestNothingIsHeldOpen(t *testing.T) {
+	b, dialect := open(t)
+	ctx := t.Context()
+	rev, err := b.Create(ctx, "/registry/a", []byte("1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := b.Update(ctx, "/registry/a", []byte("2"), rev, 0); err != nil {
+		t.Fatal(err)
+	}
+	// What the database looks at by itself ends soon.
+	var busy, logged, taken int
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if err := dialect.DB.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &logged, &taken); err != nil {
+			t.Fatal(err)
+		}
+		used := dialect.DB.Stats().InUse
+		if busy == 0 && logged > 0 && taken == logged && used == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("checkpoint: busy %d, %d of %d pages taken; %d connections in use", busy, taken, logged, used)
+		}
+	}
+}
