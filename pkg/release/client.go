@@ -46,6 +46,7 @@ type Client struct {
 
 	refreshing sync.Mutex // held by the one that changes state
 	unsaved    bool       // state is not on the disk as it is here
+	whole      bool       // state is a whole set, the one in current
 
 	mu      sync.Mutex // for what follows
 	state   state
@@ -93,6 +94,7 @@ func Open(o Options) (*Client, error) {
 		c.state = state{Anchor: c.anchor, Count: c.state.Count}
 	}
 	c.current = trustedOf(&c.state, o.Board)
+	c.whole = len(c.current.roles) > 0
 	return c, nil
 }
 

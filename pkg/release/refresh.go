@@ -34,8 +34,9 @@ func (c *Client) Refresh(ctx context.Context) (changed bool, err error) {
 	next := c.state
 	latest, err := c.advance(ctx, &next)
 	if !same(next, c.state) {
-		c.unsaved = true
+		c.unsaved, c.whole = true, false
 	}
+	c.whole = c.whole || err == nil
 	c.mu.Lock()
 	before := c.state
 	switch {
@@ -89,7 +90,7 @@ func (c *Client) advance(ctx context.Context, s *state) (latest *trusted, err er
 	}
 	if bytes.Equal(body, s.Timestamp) {
 		s.ETag = tag
-		if !c.current.expires.IsZero() && !now.After(c.current.expires) {
+		if c.whole && !now.After(c.current.expires) {
 			return nil, nil
 		}
 	}
