@@ -1,10 +1,12 @@
 package identity
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -127,4 +129,19 @@ func (k PrivateKey) Public() PublicKey {
 
 func (k PrivateKey) ed25519() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte(k.reveal()))
+}
+
+// Signer returns the key for formats that this package does not define, such as
+// TUF metadata. Nobody who only holds it can get at the key's bytes by
+// formatting it. It must not be used on a zero key.
+func (k PrivateKey) Signer() crypto.Signer { return signer{k} }
+
+type signer struct{ key PrivateKey }
+
+// Public implements crypto.Signer with an ed25519.PublicKey.
+func (s signer) Public() crypto.PublicKey { return s.key.ed25519().Public() }
+
+// Sign implements crypto.Signer: Ed25519 signs the message itself.
+func (s signer) Sign(rand io.Reader, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return s.key.ed25519().Sign(rand, message, opts)
 }

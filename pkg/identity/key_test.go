@@ -2,7 +2,10 @@ package identity
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ed25519"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -104,5 +107,23 @@ func TestRoleNames(t *testing.T) {
 	wantErr(t, r.UnmarshalText([]byte("root")), ErrMalformed)
 	if s := APIRole(9).String(); s != "role(9)" {
 		t.Error(s)
+	}
+}
+
+func TestSigner(t *testing.T) {
+	key := GenerateKey()
+	signer := key.Signer()
+	public, ok := signer.Public().(ed25519.PublicKey)
+	if !ok || PublicKey(public) != key.Public() {
+		t.Errorf("public key %v", signer.Public())
+	}
+	sig, err := signer.Sign(nil, []byte("message"), crypto.Hash(0))
+	if err != nil || !ed25519.Verify(public, []byte("message"), sig) {
+		t.Errorf("signature %x, %v", sig, err)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		if shown := fmt.Sprintf(verb, signer); strings.Contains(shown, fmt.Sprintf("%x", key.Reveal())) || strings.Contains(shown, string(key.Reveal())) {
+			t.Errorf("%s shows the key", verb)
+		}
 	}
 }
