@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -83,9 +84,13 @@ func (h *httpSource) check(resp *http.Response, offset, length int64) error {
 		}
 		return nil
 	}
-	first, last, ok := parseContentRange(resp.Header.Get("Content-Range"))
-	if !ok || first != offset || last < first || last >= offset+length {
-		return fmt.Errorf("%w: it was asked for bytes %d-%d and answers with Content-Range %.80q", ErrUseless, offset, offset+length-1, resp.Header.Get("Content-Range"))
+	got := resp.Header.Get("Content-Range")
+	first, last, size, ok := parseContentRange(got)
+	switch {
+	case !ok || first != offset || last < first || last >= offset+length:
+		return fmt.Errorf("%w: it was asked for bytes %d-%d and answers with Content-Range %.80q", ErrUseless, offset, offset+length-1, got)
+	case size < offset+length:
+		return fmt.Errorf("%w: its file is another, shorter one: Content-Range %.80q", ErrUseless, got)
 	}
 	return nil
 }
@@ -104,26 +109,19 @@ func (h *httpSource) refusal(resp *http.Response) error {
 	}
 }
 
-// parseContentRange reads "bytes 0-99/1234" (RFC 9110, 14.4).
-func parseContentRange(s string) (first, last int64, ok bool) {
-	s, ok = strings.CutPrefix(s, "bytes ")
-	if !ok {
-		return 0, 0, false
+// parseContentRange reads "bytes 0-99/1234" (RFC 9110, 14.4). A size that the
+// server does not know, "*", is as large as any.
+func parseContentRange(s string) (first, last, size int64, ok bool) {
+	s, isBytes := strings.CutPrefix(s, "bytes ")
+	s, total, hasTotal := strings.Cut(s, "/")
+	a, b, isRange := strings.Cut(s, "-")
+	first, okFirst := parseBytes(a)
+	last, okLast := parseBytes(b)
+	size, okSize := parseBytes(total)
+	if total == "*" {
+		size, okSize = math.MaxInt64, true
 	}
-	s, _, ok = strings.Cut(s, "/")
-	if !ok {
-		return 0, 0, false
-	}
-	a, b, ok := strings.Cut(s, "-")
-	if !ok {
-		return 0, 0, false
-	}
-	first, ok = parseBytes(a)
-	if !ok {
-		return 0, 0, false
-	}
-	last, ok = parseBytes(b)
-	return first, last, ok
+	return first, last, size, isBytes && hasTotal && isRange && okFirst && okLast && okSize
 }
 
 // parseBytes reads a number of bytes: digits alone.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,6 +15,8 @@ import (
 const (
 	// peerFailures is how often a peer may fail without that a chunk came.
 	peerFailures = 3
+	// maxSilent bounds how much less often a peer is asked that does not answer.
+	maxSilent = 3
 	// drip is how many bytes a source must give within Pace.Stall.
 	drip = 4 << 10
 )
@@ -27,25 +30,33 @@ type network struct {
 	order    []string // of the peers, as the caller has them
 	polled   time.Time
 	turn     int             // of the peers that are whole
-	ranges   map[string]bool // false: the source gives the file only from its start
-	led      time.Time       // see situation
-	waited   time.Duration   // without a chunk
+	sources  map[string]*standing
+	led      time.Time     // see situation
+	waited   time.Duration // without a chunk
 	leading  bool
 	looked   bool // whether a peer leads, before leading itself
 	failures int  // of the server, without a chunk
 	hopeless error
 }
 
+// standing is what is known of a source, by its name.
+type standing struct {
+	noRanges bool  // it gives the file only from its start
+	wasted   int64 // bytes that it sent and that were of no use
+}
+
 // peer is one of them, with what is known of it.
 type peer struct {
 	Peer
 	view
-	failures int
+	failures int // of loading from it
+	silent   int // questions without an answer, one after the other
+	askAgain time.Time
 }
 
 func (n *network) start() {
 	n.peers = map[string]*peer{}
-	n.ranges = map[string]bool{}
+	n.sources = map[string]*standing{}
 }
 
 // load fetches all that is missing.
@@ -107,6 +118,7 @@ func (f *fetch) poll(ctx context.Context) error {
 		return nil
 	}
 	f.order = f.order[:0]
+	now := time.Now()
 	var group sync.WaitGroup
 	for _, p := range f.Peers(ctx) {
 		known := f.peers[p.Name()]
@@ -114,9 +126,12 @@ func (f *fetch) poll(ctx context.Context) error {
 			known = &peer{view: view{name: p.Name(), before: p.Before(), state: PeerState{Phase: None}}}
 			f.peers[p.Name()] = known
 		}
+		if slices.Contains(f.order, p.Name()) {
+			continue
+		}
 		known.Peer = p
 		f.order = append(f.order, p.Name())
-		if !known.dropped {
+		if !known.dropped && !now.Before(known.askAgain) {
 			group.Go(func() { known.ask(ctx, f.Pace.Poll) })
 		}
 	}
@@ -129,15 +144,20 @@ func (f *fetch) poll(ctx context.Context) error {
 }
 
 // ask updates what is known of the peer. One that does not answer keeps its state:
-// a lost packet is no death.
-func (p *peer) ask(ctx context.Context, patience time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// a lost packet is no death. It is asked less and less often, or one that is off
+// would hold every poll up.
+func (p *peer) ask(ctx context.Context, poll time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, poll)
 	defer cancel()
 	state, err := p.State(ctx)
 	now := time.Now()
+	if err != nil {
+		p.silent++
+		p.askAgain = now.Add(poll << min(p.silent-1, maxSilent))
+	}
 	switch {
 	case err == nil:
-		p.heard = now
+		p.heard, p.silent = now, 0
 		if state != p.state {
 			p.state, p.changed = state, now
 		}
@@ -165,7 +185,7 @@ func (f *fetch) fromPeer(ctx context.Context) error {
 		return err
 	}
 	p.failures++
-	if errors.Is(err, errWrong) || p.failures >= peerFailures {
+	if errors.Is(err, errWrong) || p.failures >= peerFailures || f.wasteful(p) {
 		p.dropped = true
 		f.Log.Warn("nothing more is taken from a peer", "peer", p.name, "err", err)
 		return nil
@@ -193,7 +213,7 @@ func (f *fetch) fromServer(ctx context.Context) error {
 	}
 	f.failures++
 	log := f.Log.With("server", f.Server.Name(), "err", err)
-	if errors.Is(err, errWrong) || errors.Is(err, ErrUseless) || f.failures >= f.Pace.Attempts {
+	if errors.Is(err, errWrong) || errors.Is(err, ErrUseless) || f.failures >= f.Pace.Attempts || f.wasteful(f.Server) {
 		f.hopeless = err
 		log.Warn("nothing more is taken from the server")
 		return nil
@@ -234,23 +254,39 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// standing returns what is known of a source.
+func (f *fetch) standing(src Source) *standing {
+	s := f.sources[src.Name()]
+	if s == nil {
+		s = &standing{}
+		f.sources[src.Name()] = s
+	}
+	return s
+}
+
+// wasteful reports whether a source has cost too much for what it gave.
+func (f *fetch) wasteful(src Source) bool { return f.standing(src).wasted > 2*f.Index.Size() }
+
 // take takes the first run of chunks that are missing from a source, and returns
 // how many bytes of the file that has filled. They are added to account.
 func (f *fetch) take(ctx context.Context, src Source, account *int64) (gained int64, err error) {
+	s := f.standing(src)
 	run := missing(f.Index, f.part.have, f.span)
-	if ranges, known := f.ranges[src.Name()]; known && !ranges {
+	if s.noRanges {
 		run = fromStart(f.part.have)
 	}
-	before := *account
+	before, received := *account, f.progress.Received
 	err = f.read(ctx, src, run, account)
 	if errors.Is(err, ErrNoRanges) && run.first > 0 {
-		f.ranges[src.Name()] = false
+		s.noRanges = true
 		err = f.read(ctx, src, fromStart(f.part.have), account)
 	}
 	if err != nil {
 		err = fmt.Errorf("take chunks from %s: %w", src.Name(), err)
 	}
-	return *account - before, err
+	gained = *account - before
+	s.wasted += max(f.progress.Received-received-gained, 0)
+	return gained, err
 }
 
 // read reads a run of chunks, each of which counts when it is right.

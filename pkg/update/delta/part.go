@@ -142,9 +142,19 @@ func (p *part) link() {
 	}
 }
 
-// reserve takes the room for the whole file.
+// reserve takes the room for the whole file, or none of what it does not need yet.
 func (p *part) reserve() error {
-	return p.full(p.disk.allocate(p.file, p.index.size))
+	err := p.full(p.disk.allocate(p.file, p.index.size))
+	if err == nil {
+		return nil
+	}
+	end := int64(0)
+	for i, c := range p.index.chunks {
+		if p.have[i] {
+			end = c.end()
+		}
+	}
+	return errors.Join(err, p.file.Truncate(end))
 }
 
 // full makes an error for want of room one that says how much there is too little.
