@@ -20,7 +20,8 @@ type PeerState struct {
 	Phase Phase
 	// Have is how many bytes of it a peer has that is Fetching.
 	Have int64
-	// Leading says that it loads them from the server.
+	// Leading says that it will have the file without its peers: it loads from the
+	// server, or verifies what it has.
 	Leading bool
 }
 
@@ -60,16 +61,29 @@ type situation struct {
 	// leading says that this machine loads from the server, hopeless that the server
 	// is of no use to it any more.
 	leading, hopeless bool
+	// have is how many bytes this machine has, total how many there are.
+	have, total int64
 	// led is when it has last waited for a peer that led.
 	led time.Time
+}
+
+// goesOn reports whether, of this machine and a peer that both lead, the peer goes
+// on. What is known of it is old: it may have more by now, and the peer may know of
+// less than this machine has. So both may go on for a while, and never none.
+func (s situation) goesOn(p view) bool {
+	clearly := s.total / 8
+	if p.before {
+		return s.have <= p.state.Have+clearly
+	}
+	return p.state.Have > s.have+clearly
 }
 
 // decide says where the next chunks come from. One machine at a time is to load
 // from the server, the leader:
 //
 //   - A peer that is whole is used.
-//   - A leader that gets on is waited for. Of two leaders the one goes on whose key
-//     sorts first.
+//   - A leader that gets on is waited for. Of two leaders the one goes on that is
+//     clearly ahead, or else whose key sorts first.
 //   - With no leader, a peer that fetches too and whose key sorts first is waited
 //     for: it will lead. When it has not begun to after the patience, it is passed over.
 //   - Otherwise the machine loads from the server itself.
@@ -88,7 +102,7 @@ func decide(s situation) (act action, leader bool) {
 		alive := p.alive(s.now, s.patience)
 		waitAny = waitAny || alive
 		if p.state.Leading {
-			waitLeader = waitLeader || (alive && (p.before || !s.leading))
+			waitLeader = waitLeader || (alive && (!s.leading || s.goesOn(p)))
 			continue
 		}
 		// A follower does not get on while it waits for a leader, so the patience

@@ -138,7 +138,8 @@ type Progress struct {
 	Resumed, Local, Peers, Server int64
 	// Received is what came over the network, also what was of no use.
 	Received int64
-	// Leading says that this machine loads from the server for others too.
+	// Leading says that this machine loads from the server, for others too, or has
+	// all of the file and verifies it.
 	Leading bool
 }
 
@@ -225,7 +226,7 @@ func (f *fetch) report() {
 }
 
 func (f *fetch) step(s Step) {
-	leading := s == FromServer
+	leading := s == FromServer || s == Verifying
 	if f.progress.Step != s || f.progress.Leading != leading {
 		f.progress.Step, f.progress.Leading = s, leading
 		f.report()

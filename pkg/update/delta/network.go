@@ -14,8 +14,10 @@ import (
 
 const (
 	// peerFailures is how often a peer may fail without that a chunk came.
-	peerFailures = 3
-	// maxSilent bounds how much less often a peer is asked that does not answer.
+	peerFailures = 6
+	// silences is after how many questions without an answer a peer is asked less often,
+	// maxSilent bounds how much less.
+	silences  = 3
 	maxSilent = 3
 	// drip is how many bytes a source must give within Pace.Stall.
 	drip = 4 << 10
@@ -29,13 +31,13 @@ type network struct {
 	peers    map[string]*peer
 	order    []string // of the peers, as the caller has them
 	polled   time.Time
-	turn     int             // of the peers that are whole
+	turn     int // of the peers that are whole
 	sources  map[string]*standing
 	led      time.Time     // see situation
 	waited   time.Duration // without a chunk
 	leading  bool
-	looked   bool // whether a peer leads, before leading itself
-	failures int  // of the server, without a chunk
+	looks    int // at the peers, before leading
+	failures int // of the server, without a chunk
 	hopeless error
 }
 
@@ -70,7 +72,7 @@ func (f *fetch) load(ctx context.Context) error {
 		}
 		act, leader := f.next()
 		if act != fromServer {
-			f.leading, f.looked = false, false
+			f.leading, f.looks = false, 0
 		}
 		var err error
 		switch act {
@@ -95,7 +97,7 @@ func (f *fetch) load(ctx context.Context) error {
 
 // next decides.
 func (f *fetch) next() (act action, leader bool) {
-	s := situation{now: time.Now(), patience: f.Pace.Patience, leading: f.leading, hopeless: f.hopeless != nil, led: f.led}
+	s := situation{now: time.Now(), patience: f.Pace.Patience, leading: f.leading, hopeless: f.hopeless != nil, led: f.led, have: f.part.held, total: f.Index.Size()}
 	if f.waited >= f.Pace.MaxWait {
 		s.patience = 0
 	}
@@ -144,8 +146,8 @@ func (f *fetch) poll(ctx context.Context) error {
 }
 
 // ask updates what is known of the peer. One that does not answer keeps its state:
-// a lost packet is no death. It is asked less and less often, or one that is off
-// would hold every poll up.
+// a lost packet is no death. After some it is asked less and less often, or one
+// that is off would hold every poll up.
 func (p *peer) ask(ctx context.Context, poll time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, poll)
 	defer cancel()
@@ -153,7 +155,7 @@ func (p *peer) ask(ctx context.Context, poll time.Duration) {
 	now := time.Now()
 	if err != nil {
 		p.silent++
-		p.askAgain = now.Add(poll << min(p.silent-1, maxSilent))
+		p.askAgain = now.Add(poll << min(max(p.silent-silences, 0), maxSilent))
 	}
 	switch {
 	case err == nil:
@@ -161,7 +163,7 @@ func (p *peer) ask(ctx context.Context, poll time.Duration) {
 		if state != p.state {
 			p.state, p.changed = state, now
 		}
-	case p.state.Phase == Whole:
+	case p.state.Phase == Whole && p.silent > 1:
 		p.state = PeerState{Phase: None}
 	}
 }
@@ -191,15 +193,16 @@ func (f *fetch) fromPeer(ctx context.Context) error {
 		return nil
 	}
 	f.Log.Info("a peer failed", "peer", p.name, "err", err)
-	p.state = PeerState{Phase: None} // until it says otherwise
-	return nil
+	if len(whole) > 1 {
+		return nil // it is the next one's turn
+	}
+	return sleep(ctx, backOff(f.Pace, p.failures))
 }
 
 // fromServer takes one run of chunks from the server.
 func (f *fetch) fromServer(ctx context.Context) error {
-	if !f.leading && !f.looked && len(f.order) > 0 {
-		// Others may begin in the same moment: tell them, and look again.
-		f.looked = true
+	if !f.leading && f.lookAgain() {
+		f.looks++
 		return sleep(ctx, f.Pace.Poll)
 	}
 	f.leading = true
@@ -220,6 +223,13 @@ func (f *fetch) fromServer(ctx context.Context) error {
 	}
 	log.Info("the server failed", "failures", f.failures)
 	return sleep(ctx, backOff(f.Pace, f.failures))
+}
+
+// lookAgain reports whether the peers are to be asked once more before this machine
+// leads: others may begin in the same moment, and an answer may have been lost.
+func (f *fetch) lookAgain() bool {
+	unheard := func(name string) bool { return f.peers[name].heard.IsZero() }
+	return len(f.order) > 0 && (f.looks == 0 || f.looks < silences && slices.ContainsFunc(f.order, unheard))
 }
 
 // fatal reports whether an error is none of the source's.
