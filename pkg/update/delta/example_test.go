@@ -47,9 +47,11 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	defer got.Remove()
 	fmt.Println("whole:", last.Have() == index.Size())
 	fmt.Println("loaded a third at most:", last.Received < index.Size()/3)
+	if err := got.Remove(); err != nil {
+		panic(err)
+	}
 	// Output:
 	// whole: true
 	// loaded a third at most: true

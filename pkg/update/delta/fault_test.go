@@ -254,7 +254,7 @@ func TestPeerFaults(t *testing.T) {
 					Progress: func(p Progress) { last = p },
 				})
 				noErr(t, err)
-				defer f.Close()
+				defer func() { noErr(t, f.Close()) }()
 				holds(t, f, file)
 				if n := server.sent.Load(); n+last.Peers > x.Size()+maxChunk || last.Received > x.Size()*2 {
 					t.Errorf("the server sent %d: %+v", n, last)
@@ -285,7 +285,7 @@ func TestServerLiesAndAPeerGetsTheFile(t *testing.T) {
 		}
 		f, err := Fetch(t.Context(), cfg)
 		noErr(t, err)
-		defer f.Close()
+		defer func() { noErr(t, f.Close()) }()
 		holds(t, f, file)
 	})
 }
@@ -305,7 +305,7 @@ func TestPeerThatNeverEnds(t *testing.T) {
 			},
 		})
 		noErr(t, err)
-		defer f.Close()
+		defer func() { noErr(t, f.Close()) }()
 		holds(t, f, file)
 		if d := time.Since(start); d < DefaultPace().MaxWait || d > 2*DefaultPace().MaxWait {
 			t.Errorf("it waited for %v, want %v", d, DefaultPace().MaxWait)

@@ -56,7 +56,7 @@ func TestFetchFillsAllPlacesOfAContent(t *testing.T) {
 	server := &memory{name: "server", file: file}
 	f, err := Fetch(t.Context(), Config{Index: index(t, file), Dir: t.TempDir(), Server: server, span: 1})
 	noErr(t, err)
-	defer f.Close()
+	defer func() { noErr(t, f.Close()) }()
 	holds(t, f, file)
 	if n := server.sent.Load(); n > 100000+2*maxChunk {
 		t.Errorf("the server sent %d bytes", n)
@@ -130,7 +130,7 @@ func TestFetchClearsAwayOtherParts(t *testing.T) {
 	x := index(t, file)
 	f, err := Fetch(t.Context(), Config{Index: x, Dir: dir, Server: &memory{name: "server", file: file}})
 	noErr(t, err)
-	defer f.Close()
+	defer func() { noErr(t, f.Close()) }()
 	entries, err := os.ReadDir(dir)
 	noErr(t, err)
 	var names []string
@@ -216,7 +216,7 @@ func TestDiskFull(t *testing.T) {
 	cfg.Server = server
 	f, err := Fetch(t.Context(), cfg)
 	noErr(t, err)
-	defer f.Close()
+	defer func() { noErr(t, f.Close()) }()
 	holds(t, f, file)
 	if n := server.sent.Load(); n > x.Size()-200000 {
 		t.Errorf("with room again the server sent %d bytes", n)
@@ -282,6 +282,25 @@ func TestLocalFaults(t *testing.T) {
 			t.Errorf("%s: the server sent %d bytes, want at most %d", name, n, c.most)
 		}
 	}
+}
+
+// What is there is not given up because there was no time to look at it.
+func TestCancelledBeforeThePartIsRead(t *testing.T) {
+	file := random(1, 200000)
+	cfg := Config{Index: index(t, file), Dir: t.TempDir(), Server: &memory{name: "server", file: file}}
+	f, err := Fetch(t.Context(), cfg)
+	noErr(t, err)
+	noErr(t, f.Close())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	cfg.Server = nil
+	if _, err := Fetch(ctx, cfg); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	f, err = Fetch(t.Context(), cfg)
+	noErr(t, err)
+	holds(t, f, file)
+	noErr(t, f.Close())
 }
 
 func TestCancelled(t *testing.T) {

@@ -66,6 +66,9 @@ type part struct {
 	file  *os.File
 	have  []bool // of the index's chunks
 	held  int64  // bytes of them
+	// known says that all of the file was looked at: what held does not count is worth
+	// nothing.
+	known bool
 	// first is the first chunk with a content, next the one after it with the same
 	// content, or -1.
 	first map[[sha256.Size]byte]int32
@@ -181,7 +184,7 @@ func (p *part) left() int64 { return p.index.size - p.held }
 // resume keeps what is right of what an earlier try has left.
 func (p *part) resume(ctx context.Context) error {
 	clear(p.have)
-	p.held = 0
+	p.held, p.known = 0, false
 	buf := make([]byte, maxChunk)
 	for i, c := range p.index.chunks {
 		if err := ctx.Err(); err != nil {
@@ -190,13 +193,14 @@ func (p *part) resume(ctx context.Context) error {
 		b := buf[:c.length]
 		n, err := p.file.ReadAt(b, c.offset)
 		if errors.Is(err, io.EOF) && n < len(b) {
-			return nil // the file ends here
+			break // the file ends here
 		}
 		// What the disk does not give back is missing: it is written anew.
 		if err == nil || n == len(b) {
 			p.mark(i, sha256.Sum256(b) == c.sum)
 		}
 	}
+	p.known = true
 	return nil
 }
 
@@ -267,7 +271,7 @@ func (p *part) finish(ctx context.Context) error {
 func (p *part) close() {
 	if p.file != nil {
 		p.file.Close()
-		if p.held == 0 {
+		if p.known && p.held == 0 {
 			_ = os.Remove(p.path) // the next fetch would take it up
 		}
 	}

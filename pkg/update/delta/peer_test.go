@@ -25,9 +25,8 @@ func TestHandlerAndPeer(t *testing.T) {
 	file := random(1, 300000)
 	x := index(t, file)
 	whole, getting, unknown, broken := x.Digest(), strings.Repeat("ab", 32), strings.Repeat("cd", 32), strings.Repeat("ef", 32)
-	asked, closed := 0, 0
+	closed := 0
 	h := Handler(func(digest string) (io.ReadSeekCloser, time.Time, PeerState, error) {
-		asked++
 		switch digest {
 		case whole:
 			return closer{bytes.NewReader(file), &closed}, time.Unix(1, 0), PeerState{Phase: Whole}, nil
@@ -66,7 +65,15 @@ func TestHandlerAndPeer(t *testing.T) {
 	if closed != 2 {
 		t.Errorf("the file was closed %d times, want 2", closed)
 	}
-	asked = 0
+}
+
+func TestHandlerRefuses(t *testing.T) {
+	whole, asked := strings.Repeat("ab", 32), 0
+	broken := strings.Repeat("ef", 32)
+	h := Handler(func(string) (io.ReadSeekCloser, time.Time, PeerState, error) {
+		asked++
+		return nil, time.Time{}, PeerState{}, errors.New("secret detail")
+	})
 	for _, path := range []string{
 		"/os/", "/os", "/", "/os/x", "/os/" + strings.ToUpper(whole), "/os/" + whole + "/", "/os/" + whole[1:], "/os/" + whole + "0",
 		"/os/" + whole[:63] + "%00", "/os/..%2f" + whole, "/os/../os2/" + whole, "/os//" + whole, "/os/" + strings.Repeat("g", 64),
@@ -161,10 +168,10 @@ func TestTwoMachines(t *testing.T) {
 			Peers: peersOf(HTTPPeer(peer, "http://first", x.Digest(), false)), Local: []Local{local("old", file[:400000])},
 		})
 		noErr(t, err)
-		defer f.Close()
+		defer func() { noErr(t, f.Close()) }()
 		holds(t, f, file)
 		noErr(t, <-done)
-		defer got.Load().Close()
+		defer func() { noErr(t, got.Load().Close()) }()
 		if s.sent.Load() != x.Size() {
 			t.Errorf("the server sent %d bytes, want %d once", s.sent.Load(), x.Size())
 		}
