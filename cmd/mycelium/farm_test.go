@@ -308,6 +308,8 @@ func (n *fakeNode) Reset(scope api.ResetScope, shutdown bool) error {
 
 func (n *fakeNode) PutImage(context.Context, string, io.Reader) error { return errors.New("no images") }
 
+func (n *fakeNode) Updates() api.Updates { return nil }
+
 func (n *fakeNode) SupportBundle(_ context.Context, w io.Writer) error {
 	_, err := io.WriteString(w, "the bundle of "+n.status.Name)
 	return err
