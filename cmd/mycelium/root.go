@@ -15,6 +15,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		newNetworkCommand(), newInviteCommand(), newNodeCommand(), newDashboardCommand(), newKubeconfigFileCommand(), newSupportCommand(),
+		newUpdateCommand(),
 		newConfigCommand(), newImageCommand(), newQEMUCommand(), newVersionCommand(),
 	)
 	return root
