@@ -39,6 +39,7 @@ func (n apiNode) Reset(s api.ResetScope, shutdown bool) error { return n.m.reset
 
 func (n apiNode) SupportBundle(c context.Context, w io.Writer) error { return n.m.supportBundle(c, w) }
 func (n apiNode) Configuration() ([]byte, string, error)             { return n.m.configuration() }
+func (n apiNode) Updates() api.Updates                               { return nil }
 
 func (n apiNode) ApplyConfiguration(ctx context.Context, document []byte, dryRun bool) ([]config.Change, error) {
 	return n.m.applyConfiguration(ctx, document, dryRun)

@@ -56,8 +56,11 @@ func golden(t *testing.T, name, got string) {
 // 127.0.0.1 with nodes behind them that only pretend.
 type farm struct {
 	*desk
-	id    identity.NetworkID
-	nodes []*fakeNode
+	id     identity.NetworkID
+	nodes  []*fakeNode
+	events eventList
+	// reboots are under way.
+	reboots sync.WaitGroup
 }
 
 // fakeNode is a machine without a machine.
@@ -80,6 +83,9 @@ type fakeNode struct {
 	did      []string
 	document string
 	kube     http.Handler // Kubernetes, nil when there is none
+	slots    *fakeSlots   // nil when it cannot be updated
+	// steps are what happens at the next looks at its status.
+	steps    []func(*api.Status)
 	verifier *identity.Verifier
 }
 
@@ -88,6 +94,7 @@ type fakeNode struct {
 func newFarm(t *testing.T, size int) *farm {
 	t.Helper()
 	f := &farm{desk: newDesk(t)}
+	t.Cleanup(f.reboots.Wait)
 	f.run("network create home --operator ann --recipient " + f.recipient)
 	n := f.open("home")
 	defer n.Close()
@@ -248,7 +255,17 @@ func (n *fakeNode) done() []string {
 func (n *fakeNode) Status() (api.Status, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.status, n.changed
+	if len(n.steps) > 0 {
+		n.steps[0](&n.status)
+		n.steps = n.steps[1:]
+	}
+	s := n.status
+	if s.Update != nil { // who reads it must not see the next change
+		u := *s.Update
+		u.Slots = slices.Clone(u.Slots)
+		s.Update = &u
+	}
+	return s, n.changed
 }
 
 func (n *fakeNode) Events() api.EventLog { return (*fakeEvents)(n) }
@@ -307,6 +324,13 @@ func (n *fakeNode) Reset(scope api.ResetScope, shutdown bool) error {
 }
 
 func (n *fakeNode) PutImage(context.Context, string, io.Reader) error { return errors.New("no images") }
+
+func (n *fakeNode) Updates() api.Updates {
+	if n.slots == nil {
+		return nil
+	}
+	return n.slots
+}
 
 func (n *fakeNode) SupportBundle(_ context.Context, w io.Writer) error {
 	_, err := io.WriteString(w, "the bundle of "+n.status.Name)

@@ -39,6 +39,13 @@ type nodeClient interface {
 	Configuration(ctx context.Context) (document []byte, source string, err error)
 	ApplyConfiguration(ctx context.Context, document []byte, dryRun bool) ([]config.Change, error)
 	Kubeconfig(ctx context.Context) ([]byte, error)
+	CheckUpdate(ctx context.Context) ([]api.AvailableUpdate, error)
+	StageUpdate(ctx context.Context, version string, force bool) (staged string, err error)
+	PushUpdate(ctx context.Context, statement []byte, r io.Reader) (staged string, err error)
+	TryUpdate(ctx context.Context) error
+	RollBackUpdate(ctx context.Context, reason string) error
+	HoldUpdate(ctx context.Context, hold bool, reason string) error
+	ForgiveUpdate(ctx context.Context, version string) error
 	Members(ctx context.Context) ([]api.Peer, error)
 	Invite(ctx context.Context, role identity.NodeRole, uses int, lifetime time.Duration) (identity.Token, error)
 	Revoke(ctx context.Context, key identity.PublicKey) error

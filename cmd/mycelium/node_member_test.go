@@ -17,11 +17,14 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	clientauth "k8s.io/client-go/pkg/apis/clientauthentication/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/digital-mycelium/os/cmd/mycelium/internal/kubenode"
 	"github.com/digital-mycelium/os/image/disk"
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/config"
@@ -107,15 +110,26 @@ type cluster struct {
 	calls []string
 	// bare is a pod on every node that nothing would make anew.
 	bare bool
+	// held are the annotations of those that an update keeps pods off.
+	held map[string]string
+	// closed take no new pods.
+	closed map[string]bool
+	// events are what nodes and the cluster did, in order.
+	events *eventList
 }
 
 func (k *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_, _ = io.Copy(io.Discard, r.Body)
+	body, _ := io.ReadAll(r.Body)
 	w.Header().Set("Content-Type", "application/json")
 	object := func(name string) string {
-		return fmt.Sprintf(`{"kind":"Node","apiVersion":"v1","metadata":{"name":%q,"uid":%q},"status":{"addresses":[{"type":"InternalIP","address":%q}]}}`, name, "uid-"+name, k.nodes[name])
+		annotations := ""
+		if reason, ok := k.held[name]; ok {
+			annotations = fmt.Sprintf(`,"annotations":{%q:%q}`, kubenode.HeldFor, reason)
+		}
+		return fmt.Sprintf(`{"kind":"Node","apiVersion":"v1","metadata":{"name":%q,"uid":%q%s},"spec":{"unschedulable":%v},"status":{"addresses":[{"type":"InternalIP","address":%q}]}}`,
+			name, "uid-"+name, annotations, k.closed[name], k.nodes[name])
 	}
 	name := filepath.Base(r.URL.Path)
 	if r.Method != http.MethodGet {
@@ -129,8 +143,11 @@ func (k *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		fmt.Fprintf(w, `{"kind":"NodeList","apiVersion":"v1","items":[%s]}`, strings.Join(list, ","))
 	case strings.HasPrefix(r.URL.Path, "/api/v1/nodes/"):
-		if r.Method == http.MethodDelete {
+		switch r.Method {
+		case http.MethodDelete:
 			delete(k.nodes, name)
+		case http.MethodPut:
+			k.put(name, body)
 		}
 		_, _ = io.WriteString(w, object(name))
 	case r.URL.Path == "/api/v1/pods" && k.bare:
@@ -148,6 +165,23 @@ func (k *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// put takes a changed node over.
+func (k *cluster) put(name string, body []byte) {
+	object, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil) // JSON or protobuf
+	if err != nil {
+		panic(err)
+	}
+	n := object.(*corev1.Node)
+	reason, held := n.Annotations[kubenode.HeldFor]
+	if held {
+		k.held[name] = reason
+	} else {
+		delete(k.held, name)
+	}
+	k.closed[name] = n.Spec.Unschedulable
+	k.events.add(map[bool]string{false: "uncordon ", true: "cordon "}[n.Spec.Unschedulable] + name)
+}
+
 func (k *cluster) done() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -158,7 +192,7 @@ func (k *cluster) done() []string {
 
 // withKubernetes gives all nodes of the farm one cluster.
 func (f *farm) withKubernetes() *cluster {
-	k := &cluster{nodes: map[string]string{}}
+	k := &cluster{nodes: map[string]string{}, held: map[string]string{}, closed: map[string]bool{}, events: &f.events}
 	for _, n := range f.nodes {
 		k.nodes[n.status.Name] = n.status.Membership.Address
 		n.kube = k

@@ -8,9 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/digital-mycelium/os/cmd/mycelium/internal/kubenode"
 	"github.com/digital-mycelium/os/pkg/api"
@@ -133,7 +130,7 @@ func (r *removal) leaveCluster(cmd *cobra.Command) error {
 	hint := func(err error) error {
 		return fmt.Errorf("%w\nNothing is taken back yet. With --force its pods are not moved", err)
 	}
-	client, err := r.cluster(cmd)
+	client, err := r.flags.kubernetesClient(cmd, r.fleet, r.others)
 	if err != nil {
 		return fmt.Errorf("reach the cluster: %w: the node stays until it can be deleted there as well", err)
 	}
@@ -153,21 +150,6 @@ func (r *removal) leaveCluster(cmd *cobra.Command) error {
 	}
 	r.say("Deleting it from the cluster")
 	return kubenode.Delete(ctx, client, node)
-}
-
-// cluster returns a client for Kubernetes by way of another node.
-func (r *removal) cluster(cmd *cobra.Command) (kubernetes.Interface, error) {
-	data, err := r.flags.kubeconfigBy(cmd, r.fleet, r.others)
-	if err != nil {
-		return nil, err
-	}
-	config, err := clientcmd.RESTConfigFromKubeConfig(data)
-	if err != nil {
-		return nil, err
-	}
-	config.Timeout = patient
-	config.WarningHandler = rest.NoWarnings{}
-	return kubernetes.NewForConfig(config)
 }
 
 // revoke takes the node's certificate back at every issuer, because only the one

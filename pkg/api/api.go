@@ -42,6 +42,8 @@ type Status struct {
 	Membership    Membership `json:"membership,omitzero"`
 	Disks         []Disk     `json:"disks,omitzero"`
 	Load          Load       `json:"load,omitzero"`
+	// Update is nil on a machine that cannot be updated in place.
+	Update *Update `json:"update,omitempty"`
 }
 
 // TimeInfo says what the node's clock rests on.

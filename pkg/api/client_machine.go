@@ -187,28 +187,12 @@ func (p *pieces[M]) Close() error {
 // LoadImage sends the container image archive r under the file name to the
 // node's image store.
 func (c *Client) LoadImage(ctx context.Context, file string, r io.Reader) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // an upload that was broken off must not look complete
-	stream := c.machine().LoadImage(ctx)
-	err := stream.Send(&machinev1.LoadImageRequest{Part: &machinev1.LoadImageRequest_Name{Name: file}})
-	buf := make([]byte, chunk)
-	for err == nil {
-		n, rerr := io.ReadFull(r, buf)
-		if n > 0 {
-			err = stream.Send(&machinev1.LoadImageRequest{Part: &machinev1.LoadImageRequest_Data{Data: buf[:n]}})
-		}
-		if errors.Is(rerr, io.EOF) || errors.Is(rerr, io.ErrUnexpectedEOF) {
-			break
-		}
-		if rerr != nil {
-			return fmt.Errorf("read the image archive %s: %w", file, rerr)
-		}
-	}
-	if err != nil && !errors.Is(err, io.EOF) { // with io.EOF the node has answered already
-		return fromWire(err)
-	}
-	_, err = stream.CloseAndReceive()
-	return fromWire(err)
+	_, err := send(ctx, c.machine().LoadImage,
+		&machinev1.LoadImageRequest{Part: &machinev1.LoadImageRequest_Name{Name: file}}, r,
+		func(b []byte) *machinev1.LoadImageRequest {
+			return &machinev1.LoadImageRequest{Part: &machinev1.LoadImageRequest_Data{Data: b}}
+		}, "the image archive "+file)
+	return err
 }
 
 // RestartService restarts a supervised service.

@@ -63,6 +63,13 @@ func TestClientOfANode(t *testing.T) {
 		"reset data false":      func() error { return c.Reset(ctx, ResetData, false) },
 		"reset all true":        func() error { return c.Reset(ctx, ResetAll, true) },
 		`apply "a: b\n" true`:   func() error { return apply(ctx, c, "a: b\n", true) },
+		"check":                 func() error { return second(c.CheckUpdate(ctx)) },
+		`stage "1.2.3" true`:    func() error { return second(c.StageUpdate(ctx, "1.2.3", true)) },
+		`push "signed" 8`:       func() error { return second(c.PushUpdate(ctx, []byte("signed"), strings.NewReader("the file"))) },
+		"try":                   func() error { return c.TryUpdate(ctx) },
+		"rollback it is slow":   func() error { return c.RollBackUpdate(ctx, "it is slow") },
+		"hold true fair":        func() error { return c.HoldUpdate(ctx, true, "fair") },
+		"forgive 1.2.3":         func() error { return c.ForgiveUpdate(ctx, "1.2.3") },
 		"image hello_1.tar.zst": func() error { return c.LoadImage(ctx, "hello_1.tar.zst", strings.NewReader("archive")) },
 	} {
 		if err := call(); err != nil {

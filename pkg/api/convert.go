@@ -72,7 +72,8 @@ func statusToWire(s Status) *machinev1.Status {
 		Disks: each(s.Disks, func(d Disk) *machinev1.Disk {
 			return &machinev1.Disk{Name: d.Name, Model: d.Model, Size: d.Size, Removable: d.Removable, ReadOnly: d.ReadOnly, Boot: d.Boot}
 		}),
-		Load: &machinev1.Load{One: s.Load.One, Five: s.Load.Five, Fifteen: s.Load.Fifteen, Processors: int32(s.Load.Processors)},
+		Load:   &machinev1.Load{One: s.Load.One, Five: s.Load.Five, Fifteen: s.Load.Fifteen, Processors: int32(s.Load.Processors)},
+		Update: updateToWire(s.Update),
 	}
 }
 
@@ -115,7 +116,8 @@ func statusFromWire(s *machinev1.Status) Status {
 		Disks: each(s.GetDisks(), func(d *machinev1.Disk) Disk {
 			return Disk{Name: d.GetName(), Model: d.GetModel(), Size: d.GetSize(), Removable: d.GetRemovable(), ReadOnly: d.GetReadOnly(), Boot: d.GetBoot()}
 		}),
-		Load: Load{One: s.GetLoad().GetOne(), Five: s.GetLoad().GetFive(), Fifteen: s.GetLoad().GetFifteen(), Processors: int(s.GetLoad().GetProcessors())},
+		Load:   Load{One: s.GetLoad().GetOne(), Five: s.GetLoad().GetFive(), Fifteen: s.GetLoad().GetFifteen(), Processors: int(s.GetLoad().GetProcessors())},
+		Update: updateFromWire(s.GetUpdate()),
 	}
 }
 

@@ -79,6 +79,7 @@ func roundTrip[T any, M proto.Message](t *testing.T, to func(T) M, from func(M) 
 
 func TestConversions(t *testing.T) {
 	roundTrip(t, statusToWire, statusFromWire)
+	roundTrip(t, availableToWire, availableFromWire)
 	roundTrip(t, peerToWire, peerFromWire)
 	roundTrip(t, eventToWire, eventFromWire)
 	roundTrip(t, processToWire, processFromWire)

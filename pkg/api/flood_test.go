@@ -184,6 +184,7 @@ func TestSlowMembersAreGivenUp(t *testing.T) {
 		"a body that stops":     post + "Reboot HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{",
 		"chunks that stop":      post + "Reboot HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
 		"an upload that stops":  post + "LoadImage HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+proto\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n\x00\x00\x00\x00\x09\r\n",
+		"an OS file that stops": post + "PushUpdate HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+proto\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n\x00\x00\x00\x00\x09\r\n",
 		"idle after an answer":  "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
 		"a refused body, stops": post + "Reset HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2000000\r\n\r\n{",
 	} {

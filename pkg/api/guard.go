@@ -102,6 +102,9 @@ func advice(err error) string {
 
 // shortPath is a call's name without its package.
 func shortPath(p string) string {
+	if entry(p) == OSFilePath {
+		return OSFilePath
+	}
 	if _, known := needs[p]; known && p != metricsPath {
 		return path.Base(p)
 	}
@@ -160,14 +163,14 @@ func (g *guard) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	code := connect.CodeOf(err)
 	var e *connect.Error
 	if errors.As(err, &e) {
-		if reason := e.Meta().Get(reasonHeader); reason != "" && g.refused.first(host(r.RemoteAddr), r.URL.Path+" "+reason) {
+		if reason := e.Meta().Get(reasonHeader); reason != "" && g.refused.first(host(r.RemoteAddr), entry(r.URL.Path)+" "+reason) {
 			g.log.Info("refused a call", "call", shortPath(r.URL.Path), "address", r.RemoteAddr, "reason", e.Message())
 		}
 	}
 	switch {
 	case strings.HasPrefix(r.URL.Path, kubernetesPath):
 		writeStatus(w, http.StatusForbidden, "Forbidden", e.Message()) // kubectl hides the text of a 401
-	case r.URL.Path == metricsPath:
+	case r.URL.Path == metricsPath, entry(r.URL.Path) == OSFilePath:
 		status := http.StatusForbidden
 		if code == connect.CodeUnauthenticated {
 			status = http.StatusUnauthorized

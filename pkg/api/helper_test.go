@@ -216,10 +216,16 @@ type fakeNode struct {
 	images  map[string]string
 	err     error
 	calls   []string
+	// fixed machines have no slots.
+	fixed bool
+	// files are OS files by their digest; an empty one is being fetched.
+	files map[string]string
+	// staging holds StageUpdate up until it is closed.
+	staging chan struct{}
 }
 
 func newFakeNode() *fakeNode {
-	return &fakeNode{status: Status{Name: "n1"}, changed: make(chan struct{}), more: make(chan struct{}), images: map[string]string{}}
+	return &fakeNode{status: Status{Name: "n1"}, changed: make(chan struct{}), more: make(chan struct{}), images: map[string]string{}, files: map[string]string{}}
 }
 
 func (n *fakeNode) called(what string) {
@@ -359,6 +365,70 @@ func (n *fakeNode) PutImage(_ context.Context, name string, r io.Reader) error {
 	defer n.mu.Unlock()
 	n.images[name] = string(b)
 	return n.err
+}
+
+func (n *fakeNode) Updates() Updates {
+	if n.fixed {
+		return nil
+	}
+	return fakeUpdates{n}
+}
+
+// fakeUpdates is an Updates in memory.
+type fakeUpdates struct{ *fakeNode }
+
+func (u fakeUpdates) Check(context.Context) ([]AvailableUpdate, error) {
+	u.called("check")
+	return []AvailableUpdate{{Version: "1.2.3", Size: 5, Channels: []string{"stable"}, Published: t0, Due: true}}, u.err
+}
+
+func (u fakeUpdates) Stage(ctx context.Context, version string, force bool) (string, error) {
+	u.called(fmt.Sprintf("stage %q %v", version, force))
+	if u.staging != nil {
+		select {
+		case <-u.staging:
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+	return "1.2.3", u.err
+}
+
+func (u fakeUpdates) Push(_ context.Context, statement []byte, r io.Reader) (string, error) {
+	u.called(fmt.Sprintf("push %q", statement))
+	n, err := io.Copy(io.Discard, r)
+	if err != nil {
+		return "", err
+	}
+	u.called(fmt.Sprint(n))
+	return "1.2.4", u.err
+}
+
+func (u fakeUpdates) Try(context.Context) error    { u.called("try"); return u.err }
+func (u fakeUpdates) RollBack(reason string) error { u.called("rollback " + reason); return u.err }
+func (u fakeUpdates) Hold(on bool, reason string) error {
+	u.called(fmt.Sprintf("hold %v %s", on, reason))
+	return u.err
+}
+func (u fakeUpdates) Forgive(version string) error { u.called("forgive " + version); return u.err }
+
+func (u fakeUpdates) File(digest string) (io.ReadSeekCloser, error) {
+	u.called("file " + digest)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	content, ok := u.files[digest]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("OS file %s: %w", digest, ErrNotFound)
+	case content == "":
+		return nil, fmt.Errorf("OS file %s: %w", digest, ErrNotYet)
+	case content == "broken":
+		return nil, errors.New("the disk is gone")
+	}
+	return struct {
+		io.ReadSeeker
+		io.Closer
+	}{strings.NewReader(content), io.NopCloser(nil)}, nil
 }
 
 // fakePeers is a Peers in memory.

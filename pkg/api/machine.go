@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"regexp"
 	"strings"
 
@@ -111,57 +110,25 @@ var imageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.tar(\.zst
 func ValidImageName(name string) bool { return imageName.MatchString(name) }
 
 func (m *machineService) LoadImage(ctx context.Context, stream *connect.ClientStream[machinev1.LoadImageRequest]) (*connect.Response[machinev1.LoadImageResponse], error) {
-	if !stream.Receive() {
-		if err := stream.Err(); err != nil {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%w: the upload is empty: send a name, then data", ErrInvalid)
+	first, err := firstOf(stream, "a name")
+	if err != nil {
+		return nil, err
 	}
-	name := stream.Msg().GetName()
+	name := first.GetName()
 	if !ValidImageName(name) {
 		return nil, fmt.Errorf("%w: %.200q is no name of an image archive: letters, digits, '.', '_' and '-', ending with .tar or .tar.zst", ErrInvalid, name)
 	}
-	if err := m.node.PutImage(ctx, name, &imageReader{stream: stream}); err != nil {
+	data := &upload[machinev1.LoadImageRequest]{
+		stream: stream, what: "the image archive", limit: MaxImageSize,
+		data: func(r *machinev1.LoadImageRequest) ([]byte, bool) {
+			_, ok := r.GetPart().(*machinev1.LoadImageRequest_Data)
+			return r.GetData(), ok
+		},
+	}
+	if err := m.node.PutImage(ctx, name, data); err != nil {
 		return nil, fmt.Errorf("store the image %s: %w", name, err)
 	}
 	return answer(&machinev1.LoadImageResponse{})
-}
-
-// imageReader reads the data of an upload.
-type imageReader struct {
-	stream *connect.ClientStream[machinev1.LoadImageRequest]
-	rest   []byte
-	total  int64
-	err    error
-}
-
-func (r *imageReader) Read(p []byte) (int, error) {
-	for len(r.rest) == 0 && r.err == nil {
-		r.rest, r.err = r.next()
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	if n == 0 {
-		return 0, r.err
-	}
-	return n, nil
-}
-
-func (r *imageReader) next() ([]byte, error) {
-	if !r.stream.Receive() {
-		if err := r.stream.Err(); err != nil {
-			return nil, err
-		}
-		return nil, io.EOF
-	}
-	part, ok := r.stream.Msg().GetPart().(*machinev1.LoadImageRequest_Data)
-	if !ok {
-		return nil, fmt.Errorf("%w: an upload is one name, then data alone", ErrInvalid)
-	}
-	if r.total += int64(len(part.Data)); r.total > MaxImageSize {
-		return nil, fmt.Errorf("%w: the image archive is larger than %d bytes", ErrInvalid, int64(MaxImageSize))
-	}
-	return part.Data, nil
 }
 
 func (m *machineService) GetSupportBundle(ctx context.Context, r *connect.Request[machinev1.GetSupportBundleRequest], stream *connect.ServerStream[machinev1.GetSupportBundleResponse]) error {

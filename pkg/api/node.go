@@ -49,6 +49,31 @@ type Node interface {
 	ApplyConfiguration(ctx context.Context, document []byte, dryRun bool) ([]config.Change, error)
 	// Kubeconfig returns a kubeconfig without a user, or ErrNotYet.
 	Kubeconfig() ([]byte, error)
+	// Updates returns what replaces the node's OS; nil when nothing can.
+	Updates() Updates
+}
+
+// Updates is what replaces a node's OS. ErrConflict says that something else is
+// under way, or that the slots do not allow it.
+type Updates interface {
+	// Check asks the release server and returns what it offers the node, newest first.
+	Check(ctx context.Context) ([]AvailableUpdate, error)
+	// Stage fetches a version, the channel's newest when it is empty, into the idle
+	// slot. With force also one that has failed here.
+	Stage(ctx context.Context, version string, force bool) (staged string, err error)
+	// Push stages the OS file r, for which statement (an encoded identity.OSFile)
+	// speaks; r is complete when it ends with io.EOF.
+	Push(ctx context.Context, statement []byte, r io.Reader) (staged string, err error)
+	// Try reboots into what is staged.
+	Try(ctx context.Context) error
+	// RollBack reboots into the other slot's release.
+	RollBack(reason string) error
+	Hold(on bool, reason string) error
+	// Forgive lets a version be installed again that has failed; all when it is empty.
+	Forgive(version string) error
+	// File opens the OS file with a SHA-256 (64 hexadecimal digits) for a member:
+	// ErrNotFound, or ErrNotYet while the node fetches it itself.
+	File(digest string) (io.ReadSeekCloser, error)
 }
 
 // Log is a log that is read while it is written.

@@ -13,7 +13,8 @@ import (
 // longUpload reports whether a request's body may take as long as it likes while
 // it keeps coming.
 func longUpload(path string) bool {
-	return path == machinev1connect.MachineServiceLoadImageProcedure || strings.HasPrefix(path, kubernetesPath)
+	return path == machinev1connect.MachineServiceLoadImageProcedure || path == machinev1connect.MachineServicePushUpdateProcedure ||
+		strings.HasPrefix(path, kubernetesPath)
 }
 
 // patientWriter gives up a client that does not take what is written to it.

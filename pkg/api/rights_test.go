@@ -69,6 +69,10 @@ func TestStreamsEndWithTheRights(t *testing.T) {
 			return err
 		},
 		"upload": func(c *Client, ready func()) error { return c.LoadImage(ctx, "x.tar", &endless{f: ready}) },
+		"OS file": func(c *Client, ready func()) error {
+			_, err := c.PushUpdate(ctx, []byte("s"), &endless{f: ready})
+			return err
+		},
 	}
 	for name, end := range ends {
 		for what, follow := range streams {

@@ -23,7 +23,13 @@ type need struct {
 	Node identity.NodeRole
 }
 
-// Paths of the member server beside the procedures.
+// OSFilePath is where the member server has OS files for other nodes, each below
+// the 64 lower-case hexadecimal digits of its SHA-256. GET (with ranges) and HEAD
+// answer 404 for one that the node does not have, and 503 with the header
+// "Mycelium-Fetching: 1" for one that it fetches itself.
+const OSFilePath = "/os/"
+
+// Further paths of the member server beside the procedures.
 const (
 	metricsPath    = "/metrics"
 	kubernetesPath = "/kubernetes/" // and all below it
@@ -40,6 +46,7 @@ var needs = map[string]need{
 	machinev1connect.MachineServiceReadLogProcedure:       {API: identity.Reader},
 	machinev1connect.MachineServiceGetMetricsProcedure:    {API: identity.Reader},
 	machinev1connect.MachineServiceGetKubeconfigProcedure: {API: identity.Reader},
+	machinev1connect.MachineServiceCheckUpdateProcedure:   {API: identity.Reader},
 	machinev1connect.NetworkServiceListMembersProcedure:   {API: identity.Reader},
 	metricsPath:    {API: identity.Reader},
 	kubernetesPath: {API: identity.Reader}, // Kubernetes decides the rest
@@ -50,6 +57,14 @@ var needs = map[string]need{
 	machinev1connect.MachineServiceLoadImageProcedure:        {API: identity.Operator},
 	machinev1connect.MachineServiceGetSupportBundleProcedure: {API: identity.Operator},
 
+	// What may run, the signatures of releases and developers decide; when, an operator.
+	machinev1connect.MachineServiceStageUpdateProcedure:    {API: identity.Operator},
+	machinev1connect.MachineServicePushUpdateProcedure:     {API: identity.Operator},
+	machinev1connect.MachineServiceTryUpdateProcedure:      {API: identity.Operator},
+	machinev1connect.MachineServiceRollBackUpdateProcedure: {API: identity.Operator},
+	machinev1connect.MachineServiceHoldUpdateProcedure:     {API: identity.Operator},
+	machinev1connect.MachineServiceForgiveUpdateProcedure:  {API: identity.Operator},
+
 	machinev1connect.MachineServiceResetProcedure:              {API: identity.Admin},
 	machinev1connect.MachineServiceGetConfigurationProcedure:   {API: identity.Admin},
 	machinev1connect.MachineServiceApplyConfigurationProcedure: {API: identity.Admin},
@@ -59,6 +74,7 @@ var needs = map[string]need{
 
 	machinev1connect.NetworkServiceExchangeProcedure:    {Node: identity.Client},
 	machinev1connect.NetworkServiceJoinClusterProcedure: {Node: identity.Agent},
+	OSFilePath: {Node: identity.Client},
 
 	machinev1connect.AdmissionServiceAdmitProcedure: {For: newcomers},
 	machinev1connect.AdmissionServiceRenewProcedure: {},
@@ -67,11 +83,18 @@ var needs = map[string]need{
 	machinev1connect.EnrolmentServiceEnrolProcedure:    {For: anybody},
 }
 
+// entry returns the key in needs for a request's path.
+func entry(path string) string {
+	for _, prefix := range []string{kubernetesPath, OSFilePath} {
+		if strings.HasPrefix(path, prefix) {
+			return prefix
+		}
+	}
+	return path
+}
+
 // needFor returns the entry for a request's path.
 func needFor(path string) (n need, known bool) {
-	if strings.HasPrefix(path, kubernetesPath) {
-		path = kubernetesPath
-	}
-	n, known = needs[path]
+	n, known = needs[entry(path)]
 	return n, known
 }

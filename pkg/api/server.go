@@ -133,7 +133,7 @@ type MemberConfig struct {
 }
 
 // NewMemberServer returns the server of a member: MachineService, NetworkService,
-// /metrics and /kubernetes/, for members of its network alone.
+// /metrics, /kubernetes/ and OSFilePath, for members of its network alone.
 func NewMemberServer(cfg MemberConfig) *Server {
 	c := cfg.Verifier.ServerTLS(identity.TLSOptions{Certificate: cfg.Certificate, ExplainRefusals: true})
 	own := c.GetCertificate
@@ -151,6 +151,7 @@ func NewMemberServer(cfg MemberConfig) *Server {
 		w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
 		_, _ = w.Write([]byte(cfg.Node.Metrics()))
 	}))
+	s.handle(OSFilePath, osFiles(cfg.Node))
 	kubernetes := cfg.Kubernetes
 	if kubernetes == nil {
 		kubernetes = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

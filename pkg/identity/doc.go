@@ -11,7 +11,8 @@
 // A newcomer holds a Token, which only invites: it entitles the newcomer to
 // show the issuer a Request signed by its own key, and the issuer certifies
 // that key. Revocation lists take a key or a serial number back. A node tells
-// the others where it is by an Announcement, which gives no right.
+// the others where it is by an Announcement, which gives no right. An OSFile is a
+// developer's word for a file; whose word counts, the node's configuration says.
 //
 // Every statement is signed in one way (Sign) and read in one way (Parse), in
 // one canonical encoding. A Verifier judges a member's credential, which is the

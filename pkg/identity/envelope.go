@@ -10,7 +10,7 @@ import (
 
 // Object is a statement that a key of a network signs.
 type Object interface {
-	Rotation | Delegation | Certificate | Revocation | Invite | Request | Announcement
+	Rotation | Delegation | Certificate | Revocation | Invite | Request | Announcement | OSFile
 }
 
 // body is what each Object does, on its pointer.
@@ -31,6 +31,7 @@ const (
 	kindInvite
 	kindRequest
 	kindAnnouncement
+	kindOSFile
 )
 
 // The largest encodings, in bytes. Longer input is refused unread.
@@ -40,6 +41,7 @@ const (
 	maxDelegation   = 320
 	maxCredential   = 8 << 10
 	maxAnnouncement = 512
+	maxOSFile       = 384
 )
 
 // kinds gives each kind its name and the size of its largest encoding in bytes.
@@ -54,6 +56,7 @@ var kinds = map[kind]struct {
 	kindInvite:       {"invite", maxInvite},
 	kindRequest:      {"request", 640},
 	kindAnnouncement: {"announcement", maxAnnouncement},
+	kindOSFile:       {"OS file", maxOSFile},
 }
 
 func (k kind) String() string { return kinds[k].name }

@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -98,4 +99,21 @@ func ExampleWriteKey() {
 	again, err := identity.ReadKey("root.age", phrase)
 	check(err)
 	fmt.Println(again.Public() == key.Public())
+}
+
+// A developer vouches for an OS file that is no release.
+func ExampleOSFile() {
+	developer := identity.GenerateKey() // its public key is in the nodes' configuration
+	file := []byte("the OS file")
+	statement, err := identity.Sign(developer, identity.OSFile{
+		Network: identity.NetworkID{1}, Key: developer.Public(), Version: "1.2.3-rc.1", Board: "qemu-amd64",
+		Digest: sha256.Sum256(file), Size: uint64(len(file)), NotAfter: time.Now().Add(time.Hour),
+	})
+	check(err)
+
+	// The node.
+	says, err := identity.Parse[identity.OSFile](statement)
+	check(err)
+	fmt.Println(says.Version, says.Board, says.Key == developer.Public(), says.Digest == sha256.Sum256(file))
+	// Output: 1.2.3-rc.1 qemu-amd64 true true
 }

@@ -35,7 +35,7 @@ func FuzzPayload(f *testing.F) {
 		noErr(f, decode(data, len(data), &e))
 		f.Add(uint8(k-1), e.Payload)
 	}
-	keys := []PrivateKey{n.root, n.issuer, testKey("node-1")}
+	keys := []PrivateKey{n.root, n.issuer, testKey("node-1"), testKey("dev")}
 	f.Fuzz(func(t *testing.T, k uint8, payload []byte) {
 		n.t = t
 		kind := kind(k%uint8(len(kinds))) + 1

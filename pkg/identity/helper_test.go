@@ -50,6 +50,8 @@ func parseAs(k kind, data []byte) (any, error) {
 		return Parse[Invite](data)
 	case kindAnnouncement:
 		return Parse[Announcement](data)
+	case kindOSFile:
+		return Parse[OSFile](data)
 	default:
 		return Parse[Request](data)
 	}

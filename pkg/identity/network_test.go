@@ -88,6 +88,14 @@ func (n *network) samples() map[kind][]byte {
 		kindInvite:       sign(n.t, n.issuer, invite),
 		kindRequest:      sign(n.t, testKey("node-1"), req),
 		kindAnnouncement: sign(n.t, testKey("node-1"), n.announcement("node-1")),
+		kindOSFile:       sign(n.t, testKey("dev"), n.osFile("dev")),
+	}
+}
+
+func (n *network) osFile(developer string) OSFile {
+	return OSFile{
+		Network: n.id, Key: testKey(developer).Public(), Version: "1.2.3-rc.1+dirty", Board: "qemu-amd64",
+		Digest: [32]byte{1, 2, 3}, Size: 34 << 20, Downgrade: true, NotAfter: t0.Add(day),
 	}
 }
 

@@ -38,6 +38,8 @@ func TestLargestSizes(t *testing.T) {
 	for i := range byte(MaxAddresses) {
 		announcement.Addresses = append(announcement.Addresses, netip.AddrFrom16([16]byte{0x20, 1, 15: i}))
 	}
+	file := n.osFile("dev")
+	file.Version, file.Board, file.Size, file.NotAfter = "1.2.3-"+strings.Repeat("r", maxVersion-6), strings.Repeat("b", 63), maxOSFileSize, late
 	token, err := newToken(r.Invite)
 	noErr(t, err)
 	for name, got := range map[string]int{
@@ -45,6 +47,7 @@ func TestLargestSizes(t *testing.T) {
 		"request": len(sign(t, testKey(r.Name), r)), "revocation list": len(sign(t, n.issuer, revocation)),
 		"root rotation": len(sign(t, n.root, rotation)), "token's characters": len(token.Reveal()),
 		"announcement":      len(sign(t, testKey("a"), announcement)),
+		"OS file":           len(sign(t, testKey("dev"), file)),
 		"usual certificate": len(sign(t, n.issuer, n.certificate("node-1"))),
 	} {
 		t.Logf("%-18s %6d", name, got)
@@ -246,6 +249,14 @@ func TestSignRefusesNonsense(t *testing.T) {
 			return err
 		}
 	}
+	osFile := func(change func(*OSFile)) func() error {
+		return func() error {
+			o := n.osFile("dev")
+			change(&o)
+			_, err := Sign(testKey("dev"), o)
+			return err
+		}
+	}
 	for name, c := range map[string]struct {
 		try  func() error
 		want error
@@ -287,6 +298,20 @@ func TestSignRefusesNonsense(t *testing.T) {
 		"OS with a line break":   {announcement(func(a *Announcement) { a.OS = "a\nb" }), ErrMalformed},
 		"OS beyond ASCII":        {announcement(func(a *Announcement) { a.OS = "\u00e9" }), ErrMalformed},
 		"another's announcement": {func() error { _, err := Sign(n.root, n.announcement("node-1")); return err }, ErrSignature},
+		"file of no network":     {osFile(func(o *OSFile) { o.Network = NetworkID{} }), ErrMalformed},
+		"file without digest":    {osFile(func(o *OSFile) { o.Digest = [32]byte{} }), ErrMalformed},
+		"empty file":             {osFile(func(o *OSFile) { o.Size = 0 }), ErrMalformed},
+		"file of a TiB and more": {osFile(func(o *OSFile) { o.Size = maxOSFileSize + 1 }), ErrMalformed},
+		"version with a v":       {osFile(func(o *OSFile) { o.Version = "v1.2.3" }), ErrMalformed},
+		"half a version":         {osFile(func(o *OSFile) { o.Version = "1.2" }), ErrMalformed},
+		"half, with a build":     {osFile(func(o *OSFile) { o.Version = "1.2+dirty" }), ErrMalformed},
+		"version with a zero":    {osFile(func(o *OSFile) { o.Version = "1.02.3" }), ErrMalformed},
+		"no version":             {osFile(func(o *OSFile) { o.Version = "" }), ErrMalformed},
+		"long version":           {osFile(func(o *OSFile) { o.Version = "1.2.3-" + strings.Repeat("r", maxVersion) }), ErrMalformed},
+		"file for no board":      {osFile(func(o *OSFile) { o.Board = "" }), ErrMalformed},
+		"file for a path":        {osFile(func(o *OSFile) { o.Board = "a/b" }), ErrMalformed},
+		"file without end":       {osFile(func(o *OSFile) { o.NotAfter = time.Time{} }), ErrMalformed},
+		"another's file":         {func() error { _, err := Sign(n.root, n.osFile("dev")); return err }, ErrSignature},
 		"serials in a root's list": {func() error {
 			_, err := Sign(n.root, Revocation{Network: n.id, Signer: n.root.Public(), Version: 1, Issued: t0, Serials: []uint64{1}})
 			return err

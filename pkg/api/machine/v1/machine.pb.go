@@ -177,6 +177,8 @@ type Status struct {
 	Membership    *Membership `protobuf:"bytes,19,opt,name=membership,proto3" json:"membership,omitempty"`
 	Disks         []*Disk     `protobuf:"bytes,20,rep,name=disks,proto3" json:"disks,omitempty"`
 	Load          *Load       `protobuf:"bytes,21,opt,name=load,proto3" json:"load,omitempty"`
+	// Absent on a machine that cannot be updated in place.
+	Update        *Update `protobuf:"bytes,22,opt,name=update,proto3" json:"update,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -358,6 +360,1198 @@ func (x *Status) GetLoad() *Load {
 	return nil
 }
 
+func (x *Status) GetUpdate() *Update {
+	if x != nil {
+		return x.Update
+	}
+	return nil
+}
+
+// Update is what a node knows of its slots and of what is to come.
+type Update struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sorted by name.
+	Slots []*Slot `protobuf:"bytes,1,rep,name=slots,proto3" json:"slots,omitempty"`
+	// The highest version that was ever good here; empty for none.
+	Floor string `protobuf:"bytes,2,opt,name=floor,proto3" json:"floor,omitempty"`
+	// Releases that are refused, oldest first.
+	Refused []*UpdateVerdict `protobuf:"bytes,3,rep,name=refused,proto3" json:"refused,omitempty"`
+	// How the last updates ended, oldest first.
+	Verdicts []*UpdateVerdict `protobuf:"bytes,4,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	// What is under way; absent when nothing is.
+	Activity *UpdateActivity `protobuf:"bytes,5,opt,name=activity,proto3" json:"activity,omitempty"`
+	// While the running release is on trial: what it still has to show.
+	Trial *UpdateTrial `protobuf:"bytes,6,opt,name=trial,proto3" json:"trial,omitempty"`
+	// The node does not update by itself.
+	Hold       bool   `protobuf:"varint,7,opt,name=hold,proto3" json:"hold,omitempty"`
+	HoldReason string `protobuf:"bytes,8,opt,name=hold_reason,json=holdReason,proto3" json:"hold_reason,omitempty"`
+	// The newest version that the channel offers this node; empty for none.
+	Available string `protobuf:"bytes,9,opt,name=available,proto3" json:"available,omitempty"`
+	// When the release server last answered, and why it did not since.
+	Checked    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=checked,proto3" json:"checked,omitempty"`
+	CheckError string                 `protobuf:"bytes,11,opt,name=check_error,json=checkError,proto3" json:"check_error,omitempty"`
+	// Where releases come from; empty when no server is configured.
+	Server  string `protobuf:"bytes,12,opt,name=server,proto3" json:"server,omitempty"`
+	Channel string `protobuf:"bytes,13,opt,name=channel,proto3" json:"channel,omitempty"`
+	// Why the last update that did not come as far as a trial has ended.
+	Failure       string `protobuf:"bytes,14,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Update) Reset() {
+	*x = Update{}
+	mi := &file_machine_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Update) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Update) ProtoMessage() {}
+
+func (x *Update) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Update.ProtoReflect.Descriptor instead.
+func (*Update) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Update) GetSlots() []*Slot {
+	if x != nil {
+		return x.Slots
+	}
+	return nil
+}
+
+func (x *Update) GetFloor() string {
+	if x != nil {
+		return x.Floor
+	}
+	return ""
+}
+
+func (x *Update) GetRefused() []*UpdateVerdict {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+func (x *Update) GetVerdicts() []*UpdateVerdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+func (x *Update) GetActivity() *UpdateActivity {
+	if x != nil {
+		return x.Activity
+	}
+	return nil
+}
+
+func (x *Update) GetTrial() *UpdateTrial {
+	if x != nil {
+		return x.Trial
+	}
+	return nil
+}
+
+func (x *Update) GetHold() bool {
+	if x != nil {
+		return x.Hold
+	}
+	return false
+}
+
+func (x *Update) GetHoldReason() string {
+	if x != nil {
+		return x.HoldReason
+	}
+	return ""
+}
+
+func (x *Update) GetAvailable() string {
+	if x != nil {
+		return x.Available
+	}
+	return ""
+}
+
+func (x *Update) GetChecked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Checked
+	}
+	return nil
+}
+
+func (x *Update) GetCheckError() string {
+	if x != nil {
+		return x.CheckError
+	}
+	return ""
+}
+
+func (x *Update) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *Update) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+func (x *Update) GetFailure() string {
+	if x != nil {
+		return x.Failure
+	}
+	return ""
+}
+
+type Slot struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// "empty", "staged", "trial", "good" or "bad".
+	Phase   string `protobuf:"bytes,2,opt,name=phase,proto3" json:"phase,omitempty"`
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// SHA-256 of the OS file, 64 hexadecimal digits; may be empty.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The machine was started from it; the firmware starts it by itself.
+	Running       bool   `protobuf:"varint,5,opt,name=running,proto3" json:"running,omitempty"`
+	Default       bool   `protobuf:"varint,6,opt,name=default,proto3" json:"default,omitempty"`
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Slot) Reset() {
+	*x = Slot{}
+	mi := &file_machine_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Slot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Slot) ProtoMessage() {}
+
+func (x *Slot) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Slot.ProtoReflect.Descriptor instead.
+func (*Slot) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Slot) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Slot) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *Slot) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Slot) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Slot) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *Slot) GetDefault() bool {
+	if x != nil {
+		return x.Default
+	}
+	return false
+}
+
+func (x *Slot) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type UpdateVerdict struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// "good", "bad", or "staged" for a trial that was put off.
+	Phase         string                 `protobuf:"bytes,2,opt,name=phase,proto3" json:"phase,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateVerdict) Reset() {
+	*x = UpdateVerdict{}
+	mi := &file_machine_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateVerdict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateVerdict) ProtoMessage() {}
+
+func (x *UpdateVerdict) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateVerdict.ProtoReflect.Descriptor instead.
+func (*UpdateVerdict) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UpdateVerdict) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *UpdateVerdict) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *UpdateVerdict) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *UpdateVerdict) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+type UpdateActivity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "checking", "fetching", "writing", "verifying" or "rebooting".
+	Stage   string `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Bytes of the OS file, and of them where those came from that are there.
+	Total         uint64 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"`
+	Local         uint64 `protobuf:"varint,4,opt,name=local,proto3" json:"local,omitempty"`
+	Peers         uint64 `protobuf:"varint,5,opt,name=peers,proto3" json:"peers,omitempty"`
+	Server        uint64 `protobuf:"varint,6,opt,name=server,proto3" json:"server,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateActivity) Reset() {
+	*x = UpdateActivity{}
+	mi := &file_machine_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateActivity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateActivity) ProtoMessage() {}
+
+func (x *UpdateActivity) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateActivity.ProtoReflect.Descriptor instead.
+func (*UpdateActivity) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UpdateActivity) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *UpdateActivity) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *UpdateActivity) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *UpdateActivity) GetLocal() uint64 {
+	if x != nil {
+		return x.Local
+	}
+	return 0
+}
+
+func (x *UpdateActivity) GetPeers() uint64 {
+	if x != nil {
+		return x.Peers
+	}
+	return 0
+}
+
+func (x *UpdateActivity) GetServer() uint64 {
+	if x != nil {
+		return x.Server
+	}
+	return 0
+}
+
+type UpdateTrial struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Conditions that are not met yet, in words.
+	Waiting []string `protobuf:"bytes,2,rep,name=waiting,proto3" json:"waiting,omitempty"`
+	// When the trial has failed unless all are met.
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateTrial) Reset() {
+	*x = UpdateTrial{}
+	mi := &file_machine_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateTrial) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateTrial) ProtoMessage() {}
+
+func (x *UpdateTrial) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateTrial.ProtoReflect.Descriptor instead.
+func (*UpdateTrial) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UpdateTrial) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *UpdateTrial) GetWaiting() []string {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+func (x *UpdateTrial) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+type CheckUpdateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckUpdateRequest) Reset() {
+	*x = CheckUpdateRequest{}
+	mi := &file_machine_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckUpdateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckUpdateRequest) ProtoMessage() {}
+
+func (x *CheckUpdateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckUpdateRequest.ProtoReflect.Descriptor instead.
+func (*CheckUpdateRequest) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{8}
+}
+
+type CheckUpdateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Releases      []*AvailableUpdate `protobuf:"bytes,1,rep,name=releases,proto3" json:"releases,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckUpdateResponse) Reset() {
+	*x = CheckUpdateResponse{}
+	mi := &file_machine_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckUpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckUpdateResponse) ProtoMessage() {}
+
+func (x *CheckUpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckUpdateResponse.ProtoReflect.Descriptor instead.
+func (*CheckUpdateResponse) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CheckUpdateResponse) GetReleases() []*AvailableUpdate {
+	if x != nil {
+		return x.Releases
+	}
+	return nil
+}
+
+type AvailableUpdate struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Version   string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	Size      uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	Channels  []string               `protobuf:"bytes,3,rep,name=channels,proto3" json:"channels,omitempty"`
+	Notes     string                 `protobuf:"bytes,4,opt,name=notes,proto3" json:"notes,omitempty"`
+	Published *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=published,proto3" json:"published,omitempty"`
+	// The release's waves have reached this node.
+	Due           bool `protobuf:"varint,6,opt,name=due,proto3" json:"due,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AvailableUpdate) Reset() {
+	*x = AvailableUpdate{}
+	mi := &file_machine_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AvailableUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AvailableUpdate) ProtoMessage() {}
+
+func (x *AvailableUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AvailableUpdate.ProtoReflect.Descriptor instead.
+func (*AvailableUpdate) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *AvailableUpdate) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *AvailableUpdate) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *AvailableUpdate) GetChannels() []string {
+	if x != nil {
+		return x.Channels
+	}
+	return nil
+}
+
+func (x *AvailableUpdate) GetNotes() string {
+	if x != nil {
+		return x.Notes
+	}
+	return ""
+}
+
+func (x *AvailableUpdate) GetPublished() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Published
+	}
+	return nil
+}
+
+func (x *AvailableUpdate) GetDue() bool {
+	if x != nil {
+		return x.Due
+	}
+	return false
+}
+
+type StageUpdateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty for the newest that the channel offers.
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Take a version that has failed here.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageUpdateRequest) Reset() {
+	*x = StageUpdateRequest{}
+	mi := &file_machine_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageUpdateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageUpdateRequest) ProtoMessage() {}
+
+func (x *StageUpdateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageUpdateRequest.ProtoReflect.Descriptor instead.
+func (*StageUpdateRequest) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *StageUpdateRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *StageUpdateRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type StageUpdateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageUpdateResponse) Reset() {
+	*x = StageUpdateResponse{}
+	mi := &file_machine_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageUpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageUpdateResponse) ProtoMessage() {}
+
+func (x *StageUpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageUpdateResponse.ProtoReflect.Descriptor instead.
+func (*StageUpdateResponse) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *StageUpdateResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+type PushUpdateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Part:
+	//
+	//	*PushUpdateRequest_Statement
+	//	*PushUpdateRequest_Data
+	Part          isPushUpdateRequest_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushUpdateRequest) Reset() {
+	*x = PushUpdateRequest{}
+	mi := &file_machine_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushUpdateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushUpdateRequest) ProtoMessage() {}
+
+func (x *PushUpdateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushUpdateRequest.ProtoReflect.Descriptor instead.
+func (*PushUpdateRequest) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PushUpdateRequest) GetPart() isPushUpdateRequest_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *PushUpdateRequest) GetStatement() []byte {
+	if x != nil {
+		if x, ok := x.Part.(*PushUpdateRequest_Statement); ok {
+			return x.Statement
+		}
+	}
+	return nil
+}
+
+func (x *PushUpdateRequest) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Part.(*PushUpdateRequest_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+type isPushUpdateRequest_Part interface {
+	isPushUpdateRequest_Part()
+}
+
+type PushUpdateRequest_Statement struct {
+	// An encoded identity.OSFile, signed by a key that the node's configuration
+	// names under update.developers.
+	Statement []byte `protobuf:"bytes,1,opt,name=statement,proto3,oneof"`
+}
+
+type PushUpdateRequest_Data struct {
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+func (*PushUpdateRequest_Statement) isPushUpdateRequest_Part() {}
+
+func (*PushUpdateRequest_Data) isPushUpdateRequest_Part() {}
+
+type PushUpdateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushUpdateResponse) Reset() {
+	*x = PushUpdateResponse{}
+	mi := &file_machine_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushUpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushUpdateResponse) ProtoMessage() {}
+
+func (x *PushUpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushUpdateResponse.ProtoReflect.Descriptor instead.
+func (*PushUpdateResponse) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PushUpdateResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+type TryUpdateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TryUpdateRequest) Reset() {
+	*x = TryUpdateRequest{}
+	mi := &file_machine_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TryUpdateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TryUpdateRequest) ProtoMessage() {}
+
+func (x *TryUpdateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TryUpdateRequest.ProtoReflect.Descriptor instead.
+func (*TryUpdateRequest) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{15}
+}
+
+type TryUpdateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TryUpdateResponse) Reset() {
+	*x = TryUpdateResponse{}
+	mi := &file_machine_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TryUpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TryUpdateResponse) ProtoMessage() {}
+
+func (x *TryUpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TryUpdateResponse.ProtoReflect.Descriptor instead.
+func (*TryUpdateResponse) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{16}
+}
+
+type RollBackUpdateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollBackUpdateRequest) Reset() {
+	*x = RollBackUpdateRequest{}
+	mi := &file_machine_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollBackUpdateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollBackUpdateRequest) ProtoMessage() {}
+
+func (x *RollBackUpdateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollBackUpdateRequest.ProtoReflect.Descriptor instead.
+func (*RollBackUpdateRequest) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RollBackUpdateRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type RollBackUpdateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollBackUpdateResponse) Reset() {
+	*x = RollBackUpdateResponse{}
+	mi := &file_machine_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollBackUpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollBackUpdateResponse) ProtoMessage() {}
+
+func (x *RollBackUpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollBackUpdateResponse.ProtoReflect.Descriptor instead.
+func (*RollBackUpdateResponse) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{18}
+}
+
+type HoldUpdateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hold          bool                   `protobuf:"varint,1,opt,name=hold,proto3" json:"hold,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldUpdateRequest) Reset() {
+	*x = HoldUpdateRequest{}
+	mi := &file_machine_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldUpdateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldUpdateRequest) ProtoMessage() {}
+
+func (x *HoldUpdateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldUpdateRequest.ProtoReflect.Descriptor instead.
+func (*HoldUpdateRequest) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *HoldUpdateRequest) GetHold() bool {
+	if x != nil {
+		return x.Hold
+	}
+	return false
+}
+
+func (x *HoldUpdateRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type HoldUpdateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldUpdateResponse) Reset() {
+	*x = HoldUpdateResponse{}
+	mi := &file_machine_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldUpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldUpdateResponse) ProtoMessage() {}
+
+func (x *HoldUpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldUpdateResponse.ProtoReflect.Descriptor instead.
+func (*HoldUpdateResponse) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{20}
+}
+
+type ForgiveUpdateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty for every version.
+	Version       string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgiveUpdateRequest) Reset() {
+	*x = ForgiveUpdateRequest{}
+	mi := &file_machine_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgiveUpdateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgiveUpdateRequest) ProtoMessage() {}
+
+func (x *ForgiveUpdateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgiveUpdateRequest.ProtoReflect.Descriptor instead.
+func (*ForgiveUpdateRequest) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ForgiveUpdateRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+type ForgiveUpdateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgiveUpdateResponse) Reset() {
+	*x = ForgiveUpdateResponse{}
+	mi := &file_machine_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgiveUpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgiveUpdateResponse) ProtoMessage() {}
+
+func (x *ForgiveUpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgiveUpdateResponse.ProtoReflect.Descriptor instead.
+func (*ForgiveUpdateResponse) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{22}
+}
+
 type TimeInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Now   *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=now,proto3" json:"now,omitempty"`
@@ -369,7 +1563,7 @@ type TimeInfo struct {
 
 func (x *TimeInfo) Reset() {
 	*x = TimeInfo{}
-	mi := &file_machine_proto_msgTypes[3]
+	mi := &file_machine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -381,7 +1575,7 @@ func (x *TimeInfo) String() string {
 func (*TimeInfo) ProtoMessage() {}
 
 func (x *TimeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[3]
+	mi := &file_machine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -394,7 +1588,7 @@ func (x *TimeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeInfo.ProtoReflect.Descriptor instead.
 func (*TimeInfo) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{3}
+	return file_machine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TimeInfo) GetNow() *timestamppb.Timestamp {
@@ -425,7 +1619,7 @@ type Phase struct {
 
 func (x *Phase) Reset() {
 	*x = Phase{}
-	mi := &file_machine_proto_msgTypes[4]
+	mi := &file_machine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -437,7 +1631,7 @@ func (x *Phase) String() string {
 func (*Phase) ProtoMessage() {}
 
 func (x *Phase) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[4]
+	mi := &file_machine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -450,7 +1644,7 @@ func (x *Phase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Phase.ProtoReflect.Descriptor instead.
 func (*Phase) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{4}
+	return file_machine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Phase) GetName() string {
@@ -494,7 +1688,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_machine_proto_msgTypes[5]
+	mi := &file_machine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +1700,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[5]
+	mi := &file_machine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +1713,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{5}
+	return file_machine_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Interface) GetName() string {
@@ -565,7 +1759,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_machine_proto_msgTypes[6]
+	mi := &file_machine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +1771,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[6]
+	mi := &file_machine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +1784,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{6}
+	return file_machine_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Service) GetName() string {
@@ -653,7 +1847,7 @@ type Kubernetes struct {
 
 func (x *Kubernetes) Reset() {
 	*x = Kubernetes{}
-	mi := &file_machine_proto_msgTypes[7]
+	mi := &file_machine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +1859,7 @@ func (x *Kubernetes) String() string {
 func (*Kubernetes) ProtoMessage() {}
 
 func (x *Kubernetes) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[7]
+	mi := &file_machine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +1872,7 @@ func (x *Kubernetes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kubernetes.ProtoReflect.Descriptor instead.
 func (*Kubernetes) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{7}
+	return file_machine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Kubernetes) GetVersion() string {
@@ -748,7 +1942,7 @@ type Memory struct {
 
 func (x *Memory) Reset() {
 	*x = Memory{}
-	mi := &file_machine_proto_msgTypes[8]
+	mi := &file_machine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +1954,7 @@ func (x *Memory) String() string {
 func (*Memory) ProtoMessage() {}
 
 func (x *Memory) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[8]
+	mi := &file_machine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +1967,7 @@ func (x *Memory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Memory.ProtoReflect.Descriptor instead.
 func (*Memory) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{8}
+	return file_machine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Memory) GetTotal() uint64 {
@@ -803,7 +1997,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_machine_proto_msgTypes[9]
+	mi := &file_machine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +2009,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[9]
+	mi := &file_machine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +2022,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{9}
+	return file_machine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Load) GetOne() float64 {
@@ -875,7 +2069,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_machine_proto_msgTypes[10]
+	mi := &file_machine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +2081,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[10]
+	mi := &file_machine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +2094,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{10}
+	return file_machine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Volume) GetLabel() string {
@@ -961,7 +2155,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_machine_proto_msgTypes[11]
+	mi := &file_machine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +2167,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[11]
+	mi := &file_machine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +2180,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{11}
+	return file_machine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Disk) GetName() string {
@@ -1056,7 +2250,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_machine_proto_msgTypes[12]
+	mi := &file_machine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +2262,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[12]
+	mi := &file_machine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +2275,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{12}
+	return file_machine_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Membership) GetState() string {
@@ -1160,7 +2354,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_machine_proto_msgTypes[13]
+	mi := &file_machine_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +2366,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[13]
+	mi := &file_machine_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +2379,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{13}
+	return file_machine_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Peer) GetName() string {
@@ -1255,7 +2449,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_machine_proto_msgTypes[14]
+	mi := &file_machine_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +2461,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[14]
+	mi := &file_machine_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +2474,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{14}
+	return file_machine_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *WatchEventsRequest) GetFollow() bool {
@@ -1314,7 +2508,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_machine_proto_msgTypes[15]
+	mi := &file_machine_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +2520,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[15]
+	mi := &file_machine_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +2533,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{15}
+	return file_machine_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Event) GetNumber() uint64 {
@@ -1385,7 +2579,7 @@ type ListProcessesRequest struct {
 
 func (x *ListProcessesRequest) Reset() {
 	*x = ListProcessesRequest{}
-	mi := &file_machine_proto_msgTypes[16]
+	mi := &file_machine_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +2591,7 @@ func (x *ListProcessesRequest) String() string {
 func (*ListProcessesRequest) ProtoMessage() {}
 
 func (x *ListProcessesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[16]
+	mi := &file_machine_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +2604,7 @@ func (x *ListProcessesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProcessesRequest.ProtoReflect.Descriptor instead.
 func (*ListProcessesRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{16}
+	return file_machine_proto_rawDescGZIP(), []int{36}
 }
 
 type ListProcessesResponse struct {
@@ -1422,7 +2616,7 @@ type ListProcessesResponse struct {
 
 func (x *ListProcessesResponse) Reset() {
 	*x = ListProcessesResponse{}
-	mi := &file_machine_proto_msgTypes[17]
+	mi := &file_machine_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +2628,7 @@ func (x *ListProcessesResponse) String() string {
 func (*ListProcessesResponse) ProtoMessage() {}
 
 func (x *ListProcessesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[17]
+	mi := &file_machine_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +2641,7 @@ func (x *ListProcessesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProcessesResponse.ProtoReflect.Descriptor instead.
 func (*ListProcessesResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{17}
+	return file_machine_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListProcessesResponse) GetProcesses() []*Process {
@@ -1478,7 +2672,7 @@ type Process struct {
 
 func (x *Process) Reset() {
 	*x = Process{}
-	mi := &file_machine_proto_msgTypes[18]
+	mi := &file_machine_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1490,7 +2684,7 @@ func (x *Process) String() string {
 func (*Process) ProtoMessage() {}
 
 func (x *Process) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[18]
+	mi := &file_machine_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1503,7 +2697,7 @@ func (x *Process) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Process.ProtoReflect.Descriptor instead.
 func (*Process) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{18}
+	return file_machine_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Process) GetPid() int32 {
@@ -1577,7 +2771,7 @@ type GetTimeRequest struct {
 
 func (x *GetTimeRequest) Reset() {
 	*x = GetTimeRequest{}
-	mi := &file_machine_proto_msgTypes[19]
+	mi := &file_machine_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +2783,7 @@ func (x *GetTimeRequest) String() string {
 func (*GetTimeRequest) ProtoMessage() {}
 
 func (x *GetTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[19]
+	mi := &file_machine_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +2796,7 @@ func (x *GetTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeRequest.ProtoReflect.Descriptor instead.
 func (*GetTimeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{19}
+	return file_machine_proto_rawDescGZIP(), []int{39}
 }
 
 type GetTimeResponse struct {
@@ -1622,7 +2816,7 @@ type GetTimeResponse struct {
 
 func (x *GetTimeResponse) Reset() {
 	*x = GetTimeResponse{}
-	mi := &file_machine_proto_msgTypes[20]
+	mi := &file_machine_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +2828,7 @@ func (x *GetTimeResponse) String() string {
 func (*GetTimeResponse) ProtoMessage() {}
 
 func (x *GetTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[20]
+	mi := &file_machine_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +2841,7 @@ func (x *GetTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeResponse.ProtoReflect.Descriptor instead.
 func (*GetTimeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{20}
+	return file_machine_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetTimeResponse) GetNow() *timestamppb.Timestamp {
@@ -1700,7 +2894,7 @@ type ListLogsRequest struct {
 
 func (x *ListLogsRequest) Reset() {
 	*x = ListLogsRequest{}
-	mi := &file_machine_proto_msgTypes[21]
+	mi := &file_machine_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1712,7 +2906,7 @@ func (x *ListLogsRequest) String() string {
 func (*ListLogsRequest) ProtoMessage() {}
 
 func (x *ListLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[21]
+	mi := &file_machine_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1725,7 +2919,7 @@ func (x *ListLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLogsRequest.ProtoReflect.Descriptor instead.
 func (*ListLogsRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{21}
+	return file_machine_proto_rawDescGZIP(), []int{41}
 }
 
 type ListLogsResponse struct {
@@ -1737,7 +2931,7 @@ type ListLogsResponse struct {
 
 func (x *ListLogsResponse) Reset() {
 	*x = ListLogsResponse{}
-	mi := &file_machine_proto_msgTypes[22]
+	mi := &file_machine_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +2943,7 @@ func (x *ListLogsResponse) String() string {
 func (*ListLogsResponse) ProtoMessage() {}
 
 func (x *ListLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[22]
+	mi := &file_machine_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +2956,7 @@ func (x *ListLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLogsResponse.ProtoReflect.Descriptor instead.
 func (*ListLogsResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{22}
+	return file_machine_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListLogsResponse) GetNames() []string {
@@ -1785,7 +2979,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_machine_proto_msgTypes[23]
+	mi := &file_machine_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +2991,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[23]
+	mi := &file_machine_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +3004,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{23}
+	return file_machine_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReadLogRequest) GetName() string {
@@ -1843,7 +3037,7 @@ type ReadLogResponse struct {
 
 func (x *ReadLogResponse) Reset() {
 	*x = ReadLogResponse{}
-	mi := &file_machine_proto_msgTypes[24]
+	mi := &file_machine_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +3049,7 @@ func (x *ReadLogResponse) String() string {
 func (*ReadLogResponse) ProtoMessage() {}
 
 func (x *ReadLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[24]
+	mi := &file_machine_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +3062,7 @@ func (x *ReadLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{24}
+	return file_machine_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReadLogResponse) GetLines() []byte {
@@ -1886,7 +3080,7 @@ type GetMetricsRequest struct {
 
 func (x *GetMetricsRequest) Reset() {
 	*x = GetMetricsRequest{}
-	mi := &file_machine_proto_msgTypes[25]
+	mi := &file_machine_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +3092,7 @@ func (x *GetMetricsRequest) String() string {
 func (*GetMetricsRequest) ProtoMessage() {}
 
 func (x *GetMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[25]
+	mi := &file_machine_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +3105,7 @@ func (x *GetMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetricsRequest.ProtoReflect.Descriptor instead.
 func (*GetMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{25}
+	return file_machine_proto_rawDescGZIP(), []int{45}
 }
 
 type GetMetricsResponse struct {
@@ -1924,7 +3118,7 @@ type GetMetricsResponse struct {
 
 func (x *GetMetricsResponse) Reset() {
 	*x = GetMetricsResponse{}
-	mi := &file_machine_proto_msgTypes[26]
+	mi := &file_machine_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +3130,7 @@ func (x *GetMetricsResponse) String() string {
 func (*GetMetricsResponse) ProtoMessage() {}
 
 func (x *GetMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[26]
+	mi := &file_machine_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +3143,7 @@ func (x *GetMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetricsResponse.ProtoReflect.Descriptor instead.
 func (*GetMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{26}
+	return file_machine_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetMetricsResponse) GetText() string {
@@ -1968,7 +3162,7 @@ type RestartServiceRequest struct {
 
 func (x *RestartServiceRequest) Reset() {
 	*x = RestartServiceRequest{}
-	mi := &file_machine_proto_msgTypes[27]
+	mi := &file_machine_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +3174,7 @@ func (x *RestartServiceRequest) String() string {
 func (*RestartServiceRequest) ProtoMessage() {}
 
 func (x *RestartServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[27]
+	mi := &file_machine_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +3187,7 @@ func (x *RestartServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServiceRequest.ProtoReflect.Descriptor instead.
 func (*RestartServiceRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{27}
+	return file_machine_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RestartServiceRequest) GetName() string {
@@ -2011,7 +3205,7 @@ type RestartServiceResponse struct {
 
 func (x *RestartServiceResponse) Reset() {
 	*x = RestartServiceResponse{}
-	mi := &file_machine_proto_msgTypes[28]
+	mi := &file_machine_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2023,7 +3217,7 @@ func (x *RestartServiceResponse) String() string {
 func (*RestartServiceResponse) ProtoMessage() {}
 
 func (x *RestartServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[28]
+	mi := &file_machine_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2036,7 +3230,7 @@ func (x *RestartServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServiceResponse.ProtoReflect.Descriptor instead.
 func (*RestartServiceResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{28}
+	return file_machine_proto_rawDescGZIP(), []int{48}
 }
 
 type RebootRequest struct {
@@ -2047,7 +3241,7 @@ type RebootRequest struct {
 
 func (x *RebootRequest) Reset() {
 	*x = RebootRequest{}
-	mi := &file_machine_proto_msgTypes[29]
+	mi := &file_machine_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +3253,7 @@ func (x *RebootRequest) String() string {
 func (*RebootRequest) ProtoMessage() {}
 
 func (x *RebootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[29]
+	mi := &file_machine_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +3266,7 @@ func (x *RebootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebootRequest.ProtoReflect.Descriptor instead.
 func (*RebootRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{29}
+	return file_machine_proto_rawDescGZIP(), []int{49}
 }
 
 type RebootResponse struct {
@@ -2083,7 +3277,7 @@ type RebootResponse struct {
 
 func (x *RebootResponse) Reset() {
 	*x = RebootResponse{}
-	mi := &file_machine_proto_msgTypes[30]
+	mi := &file_machine_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +3289,7 @@ func (x *RebootResponse) String() string {
 func (*RebootResponse) ProtoMessage() {}
 
 func (x *RebootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[30]
+	mi := &file_machine_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +3302,7 @@ func (x *RebootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebootResponse.ProtoReflect.Descriptor instead.
 func (*RebootResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{30}
+	return file_machine_proto_rawDescGZIP(), []int{50}
 }
 
 type ShutdownRequest struct {
@@ -2119,7 +3313,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_machine_proto_msgTypes[31]
+	mi := &file_machine_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +3325,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[31]
+	mi := &file_machine_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +3338,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{31}
+	return file_machine_proto_rawDescGZIP(), []int{51}
 }
 
 type ShutdownResponse struct {
@@ -2155,7 +3349,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_machine_proto_msgTypes[32]
+	mi := &file_machine_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +3361,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[32]
+	mi := &file_machine_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +3374,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{32}
+	return file_machine_proto_rawDescGZIP(), []int{52}
 }
 
 type LoadImageRequest struct {
@@ -2196,7 +3390,7 @@ type LoadImageRequest struct {
 
 func (x *LoadImageRequest) Reset() {
 	*x = LoadImageRequest{}
-	mi := &file_machine_proto_msgTypes[33]
+	mi := &file_machine_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +3402,7 @@ func (x *LoadImageRequest) String() string {
 func (*LoadImageRequest) ProtoMessage() {}
 
 func (x *LoadImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[33]
+	mi := &file_machine_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +3415,7 @@ func (x *LoadImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadImageRequest.ProtoReflect.Descriptor instead.
 func (*LoadImageRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{33}
+	return file_machine_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *LoadImageRequest) GetPart() isLoadImageRequest_Part {
@@ -2274,7 +3468,7 @@ type LoadImageResponse struct {
 
 func (x *LoadImageResponse) Reset() {
 	*x = LoadImageResponse{}
-	mi := &file_machine_proto_msgTypes[34]
+	mi := &file_machine_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +3480,7 @@ func (x *LoadImageResponse) String() string {
 func (*LoadImageResponse) ProtoMessage() {}
 
 func (x *LoadImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[34]
+	mi := &file_machine_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +3493,7 @@ func (x *LoadImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadImageResponse.ProtoReflect.Descriptor instead.
 func (*LoadImageResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{34}
+	return file_machine_proto_rawDescGZIP(), []int{54}
 }
 
 type GetSupportBundleRequest struct {
@@ -2312,7 +3506,7 @@ type GetSupportBundleRequest struct {
 
 func (x *GetSupportBundleRequest) Reset() {
 	*x = GetSupportBundleRequest{}
-	mi := &file_machine_proto_msgTypes[35]
+	mi := &file_machine_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2324,7 +3518,7 @@ func (x *GetSupportBundleRequest) String() string {
 func (*GetSupportBundleRequest) ProtoMessage() {}
 
 func (x *GetSupportBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[35]
+	mi := &file_machine_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2337,7 +3531,7 @@ func (x *GetSupportBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupportBundleRequest.ProtoReflect.Descriptor instead.
 func (*GetSupportBundleRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{35}
+	return file_machine_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetSupportBundleRequest) GetRecipients() []string {
@@ -2356,7 +3550,7 @@ type GetSupportBundleResponse struct {
 
 func (x *GetSupportBundleResponse) Reset() {
 	*x = GetSupportBundleResponse{}
-	mi := &file_machine_proto_msgTypes[36]
+	mi := &file_machine_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2368,7 +3562,7 @@ func (x *GetSupportBundleResponse) String() string {
 func (*GetSupportBundleResponse) ProtoMessage() {}
 
 func (x *GetSupportBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[36]
+	mi := &file_machine_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2381,7 +3575,7 @@ func (x *GetSupportBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupportBundleResponse.ProtoReflect.Descriptor instead.
 func (*GetSupportBundleResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{36}
+	return file_machine_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetSupportBundleResponse) GetData() []byte {
@@ -2402,7 +3596,7 @@ type ResetRequest struct {
 
 func (x *ResetRequest) Reset() {
 	*x = ResetRequest{}
-	mi := &file_machine_proto_msgTypes[37]
+	mi := &file_machine_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +3608,7 @@ func (x *ResetRequest) String() string {
 func (*ResetRequest) ProtoMessage() {}
 
 func (x *ResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[37]
+	mi := &file_machine_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +3621,7 @@ func (x *ResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
 func (*ResetRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{37}
+	return file_machine_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ResetRequest) GetScope() ResetScope {
@@ -2452,7 +3646,7 @@ type ResetResponse struct {
 
 func (x *ResetResponse) Reset() {
 	*x = ResetResponse{}
-	mi := &file_machine_proto_msgTypes[38]
+	mi := &file_machine_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +3658,7 @@ func (x *ResetResponse) String() string {
 func (*ResetResponse) ProtoMessage() {}
 
 func (x *ResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[38]
+	mi := &file_machine_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,7 +3671,7 @@ func (x *ResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetResponse.ProtoReflect.Descriptor instead.
 func (*ResetResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{38}
+	return file_machine_proto_rawDescGZIP(), []int{58}
 }
 
 type GetConfigurationRequest struct {
@@ -2488,7 +3682,7 @@ type GetConfigurationRequest struct {
 
 func (x *GetConfigurationRequest) Reset() {
 	*x = GetConfigurationRequest{}
-	mi := &file_machine_proto_msgTypes[39]
+	mi := &file_machine_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2500,7 +3694,7 @@ func (x *GetConfigurationRequest) String() string {
 func (*GetConfigurationRequest) ProtoMessage() {}
 
 func (x *GetConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[39]
+	mi := &file_machine_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2513,7 +3707,7 @@ func (x *GetConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*GetConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{39}
+	return file_machine_proto_rawDescGZIP(), []int{59}
 }
 
 type GetConfigurationResponse struct {
@@ -2528,7 +3722,7 @@ type GetConfigurationResponse struct {
 
 func (x *GetConfigurationResponse) Reset() {
 	*x = GetConfigurationResponse{}
-	mi := &file_machine_proto_msgTypes[40]
+	mi := &file_machine_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2540,7 +3734,7 @@ func (x *GetConfigurationResponse) String() string {
 func (*GetConfigurationResponse) ProtoMessage() {}
 
 func (x *GetConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[40]
+	mi := &file_machine_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2553,7 +3747,7 @@ func (x *GetConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*GetConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{40}
+	return file_machine_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetConfigurationResponse) GetDocument() string {
@@ -2582,7 +3776,7 @@ type ApplyConfigurationRequest struct {
 
 func (x *ApplyConfigurationRequest) Reset() {
 	*x = ApplyConfigurationRequest{}
-	mi := &file_machine_proto_msgTypes[41]
+	mi := &file_machine_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2594,7 +3788,7 @@ func (x *ApplyConfigurationRequest) String() string {
 func (*ApplyConfigurationRequest) ProtoMessage() {}
 
 func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[41]
+	mi := &file_machine_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2607,7 +3801,7 @@ func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{41}
+	return file_machine_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ApplyConfigurationRequest) GetDocument() string {
@@ -2633,7 +3827,7 @@ type ApplyConfigurationResponse struct {
 
 func (x *ApplyConfigurationResponse) Reset() {
 	*x = ApplyConfigurationResponse{}
-	mi := &file_machine_proto_msgTypes[42]
+	mi := &file_machine_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2645,7 +3839,7 @@ func (x *ApplyConfigurationResponse) String() string {
 func (*ApplyConfigurationResponse) ProtoMessage() {}
 
 func (x *ApplyConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[42]
+	mi := &file_machine_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2658,7 +3852,7 @@ func (x *ApplyConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{42}
+	return file_machine_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ApplyConfigurationResponse) GetChanges() []*ConfigurationChange {
@@ -2680,7 +3874,7 @@ type ConfigurationChange struct {
 
 func (x *ConfigurationChange) Reset() {
 	*x = ConfigurationChange{}
-	mi := &file_machine_proto_msgTypes[43]
+	mi := &file_machine_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2692,7 +3886,7 @@ func (x *ConfigurationChange) String() string {
 func (*ConfigurationChange) ProtoMessage() {}
 
 func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[43]
+	mi := &file_machine_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2705,7 +3899,7 @@ func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigurationChange.ProtoReflect.Descriptor instead.
 func (*ConfigurationChange) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{43}
+	return file_machine_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ConfigurationChange) GetField() string {
@@ -2730,7 +3924,7 @@ type GetKubeconfigRequest struct {
 
 func (x *GetKubeconfigRequest) Reset() {
 	*x = GetKubeconfigRequest{}
-	mi := &file_machine_proto_msgTypes[44]
+	mi := &file_machine_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2742,7 +3936,7 @@ func (x *GetKubeconfigRequest) String() string {
 func (*GetKubeconfigRequest) ProtoMessage() {}
 
 func (x *GetKubeconfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[44]
+	mi := &file_machine_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2755,7 +3949,7 @@ func (x *GetKubeconfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKubeconfigRequest.ProtoReflect.Descriptor instead.
 func (*GetKubeconfigRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{44}
+	return file_machine_proto_rawDescGZIP(), []int{64}
 }
 
 type GetKubeconfigResponse struct {
@@ -2767,7 +3961,7 @@ type GetKubeconfigResponse struct {
 
 func (x *GetKubeconfigResponse) Reset() {
 	*x = GetKubeconfigResponse{}
-	mi := &file_machine_proto_msgTypes[45]
+	mi := &file_machine_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2779,7 +3973,7 @@ func (x *GetKubeconfigResponse) String() string {
 func (*GetKubeconfigResponse) ProtoMessage() {}
 
 func (x *GetKubeconfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[45]
+	mi := &file_machine_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2792,7 +3986,7 @@ func (x *GetKubeconfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKubeconfigResponse.ProtoReflect.Descriptor instead.
 func (*GetKubeconfigResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{45}
+	return file_machine_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *GetKubeconfigResponse) GetKubeconfig() string {
@@ -2812,7 +4006,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_machine_proto_msgTypes[46]
+	mi := &file_machine_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2824,7 +4018,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[46]
+	mi := &file_machine_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2837,7 +4031,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{46}
+	return file_machine_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *DescribeRequest) GetNetwork() []byte {
@@ -2860,7 +4054,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_machine_proto_msgTypes[47]
+	mi := &file_machine_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2872,7 +4066,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[47]
+	mi := &file_machine_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2885,7 +4079,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{47}
+	return file_machine_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *DescribeResponse) GetRequest() []byte {
@@ -2938,7 +4132,7 @@ type EnrolRequest struct {
 
 func (x *EnrolRequest) Reset() {
 	*x = EnrolRequest{}
-	mi := &file_machine_proto_msgTypes[48]
+	mi := &file_machine_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +4144,7 @@ func (x *EnrolRequest) String() string {
 func (*EnrolRequest) ProtoMessage() {}
 
 func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[48]
+	mi := &file_machine_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +4157,7 @@ func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolRequest.ProtoReflect.Descriptor instead.
 func (*EnrolRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{48}
+	return file_machine_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *EnrolRequest) GetNetwork() []byte {
@@ -3033,7 +4227,7 @@ type IssuerGrant struct {
 
 func (x *IssuerGrant) Reset() {
 	*x = IssuerGrant{}
-	mi := &file_machine_proto_msgTypes[49]
+	mi := &file_machine_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3045,7 +4239,7 @@ func (x *IssuerGrant) String() string {
 func (*IssuerGrant) ProtoMessage() {}
 
 func (x *IssuerGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[49]
+	mi := &file_machine_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3058,7 +4252,7 @@ func (x *IssuerGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssuerGrant.ProtoReflect.Descriptor instead.
 func (*IssuerGrant) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{49}
+	return file_machine_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *IssuerGrant) GetKey() []byte {
@@ -3083,7 +4277,7 @@ type EnrolResponse struct {
 
 func (x *EnrolResponse) Reset() {
 	*x = EnrolResponse{}
-	mi := &file_machine_proto_msgTypes[50]
+	mi := &file_machine_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +4289,7 @@ func (x *EnrolResponse) String() string {
 func (*EnrolResponse) ProtoMessage() {}
 
 func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[50]
+	mi := &file_machine_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +4302,7 @@ func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolResponse.ProtoReflect.Descriptor instead.
 func (*EnrolResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{50}
+	return file_machine_proto_rawDescGZIP(), []int{70}
 }
 
 // AdmitRequest is empty: the request is in the newcomer's TLS certificate.
@@ -3120,7 +4314,7 @@ type AdmitRequest struct {
 
 func (x *AdmitRequest) Reset() {
 	*x = AdmitRequest{}
-	mi := &file_machine_proto_msgTypes[51]
+	mi := &file_machine_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3132,7 +4326,7 @@ func (x *AdmitRequest) String() string {
 func (*AdmitRequest) ProtoMessage() {}
 
 func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[51]
+	mi := &file_machine_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3145,7 +4339,7 @@ func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
 func (*AdmitRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{51}
+	return file_machine_proto_rawDescGZIP(), []int{71}
 }
 
 type AdmitResponse struct {
@@ -3160,7 +4354,7 @@ type AdmitResponse struct {
 
 func (x *AdmitResponse) Reset() {
 	*x = AdmitResponse{}
-	mi := &file_machine_proto_msgTypes[52]
+	mi := &file_machine_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3172,7 +4366,7 @@ func (x *AdmitResponse) String() string {
 func (*AdmitResponse) ProtoMessage() {}
 
 func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[52]
+	mi := &file_machine_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3185,7 +4379,7 @@ func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
 func (*AdmitResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{52}
+	return file_machine_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *AdmitResponse) GetCredential() []byte {
@@ -3225,7 +4419,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_machine_proto_msgTypes[53]
+	mi := &file_machine_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3237,7 +4431,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[53]
+	mi := &file_machine_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3250,7 +4444,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{53}
+	return file_machine_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *RenewRequest) GetRequest() []byte {
@@ -3269,7 +4463,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_machine_proto_msgTypes[54]
+	mi := &file_machine_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3281,7 +4475,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[54]
+	mi := &file_machine_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3294,7 +4488,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{54}
+	return file_machine_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *RenewResponse) GetCredential() []byte {
@@ -3316,7 +4510,7 @@ type MemberRecord struct {
 
 func (x *MemberRecord) Reset() {
 	*x = MemberRecord{}
-	mi := &file_machine_proto_msgTypes[55]
+	mi := &file_machine_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3328,7 +4522,7 @@ func (x *MemberRecord) String() string {
 func (*MemberRecord) ProtoMessage() {}
 
 func (x *MemberRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[55]
+	mi := &file_machine_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3341,7 +4535,7 @@ func (x *MemberRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberRecord.ProtoReflect.Descriptor instead.
 func (*MemberRecord) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{55}
+	return file_machine_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *MemberRecord) GetCredential() []byte {
@@ -3369,7 +4563,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_machine_proto_msgTypes[56]
+	mi := &file_machine_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3381,7 +4575,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[56]
+	mi := &file_machine_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3394,7 +4588,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{56}
+	return file_machine_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ExchangeRequest) GetMembers() []*MemberRecord {
@@ -3429,7 +4623,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_machine_proto_msgTypes[57]
+	mi := &file_machine_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3441,7 +4635,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[57]
+	mi := &file_machine_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3454,7 +4648,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{57}
+	return file_machine_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ExchangeResponse) GetMembers() []*MemberRecord {
@@ -3486,7 +4680,7 @@ type JoinClusterRequest struct {
 
 func (x *JoinClusterRequest) Reset() {
 	*x = JoinClusterRequest{}
-	mi := &file_machine_proto_msgTypes[58]
+	mi := &file_machine_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3498,7 +4692,7 @@ func (x *JoinClusterRequest) String() string {
 func (*JoinClusterRequest) ProtoMessage() {}
 
 func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[58]
+	mi := &file_machine_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3511,7 +4705,7 @@ func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterRequest.ProtoReflect.Descriptor instead.
 func (*JoinClusterRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{58}
+	return file_machine_proto_rawDescGZIP(), []int{78}
 }
 
 type JoinClusterResponse struct {
@@ -3526,7 +4720,7 @@ type JoinClusterResponse struct {
 
 func (x *JoinClusterResponse) Reset() {
 	*x = JoinClusterResponse{}
-	mi := &file_machine_proto_msgTypes[59]
+	mi := &file_machine_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3538,7 +4732,7 @@ func (x *JoinClusterResponse) String() string {
 func (*JoinClusterResponse) ProtoMessage() {}
 
 func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[59]
+	mi := &file_machine_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3551,7 +4745,7 @@ func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterResponse.ProtoReflect.Descriptor instead.
 func (*JoinClusterResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{59}
+	return file_machine_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *JoinClusterResponse) GetServer() string {
@@ -3576,7 +4770,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_machine_proto_msgTypes[60]
+	mi := &file_machine_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3588,7 +4782,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[60]
+	mi := &file_machine_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3601,7 +4795,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{60}
+	return file_machine_proto_rawDescGZIP(), []int{80}
 }
 
 type ListMembersResponse struct {
@@ -3613,7 +4807,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_machine_proto_msgTypes[61]
+	mi := &file_machine_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3625,7 +4819,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[61]
+	mi := &file_machine_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3638,7 +4832,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{61}
+	return file_machine_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ListMembersResponse) GetMembers() []*Peer {
@@ -3661,7 +4855,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_machine_proto_msgTypes[62]
+	mi := &file_machine_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3673,7 +4867,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[62]
+	mi := &file_machine_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3686,7 +4880,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{62}
+	return file_machine_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *InviteRequest) GetRole() string {
@@ -3720,7 +4914,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_machine_proto_msgTypes[63]
+	mi := &file_machine_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3732,7 +4926,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[63]
+	mi := &file_machine_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3745,7 +4939,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{63}
+	return file_machine_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *InviteResponse) GetToken() string {
@@ -3765,7 +4959,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_machine_proto_msgTypes[64]
+	mi := &file_machine_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3777,7 +4971,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[64]
+	mi := &file_machine_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3790,7 +4984,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{64}
+	return file_machine_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *RevokeRequest) GetKey() []byte {
@@ -3808,7 +5002,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_machine_proto_msgTypes[65]
+	mi := &file_machine_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3820,7 +5014,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[65]
+	mi := &file_machine_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3833,7 +5027,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{65}
+	return file_machine_proto_rawDescGZIP(), []int{85}
 }
 
 type AddStatementsRequest struct {
@@ -3846,7 +5040,7 @@ type AddStatementsRequest struct {
 
 func (x *AddStatementsRequest) Reset() {
 	*x = AddStatementsRequest{}
-	mi := &file_machine_proto_msgTypes[66]
+	mi := &file_machine_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3858,7 +5052,7 @@ func (x *AddStatementsRequest) String() string {
 func (*AddStatementsRequest) ProtoMessage() {}
 
 func (x *AddStatementsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[66]
+	mi := &file_machine_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3871,7 +5065,7 @@ func (x *AddStatementsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddStatementsRequest.ProtoReflect.Descriptor instead.
 func (*AddStatementsRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{66}
+	return file_machine_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *AddStatementsRequest) GetRotations() [][]byte {
@@ -3896,7 +5090,7 @@ type AddStatementsResponse struct {
 
 func (x *AddStatementsResponse) Reset() {
 	*x = AddStatementsResponse{}
-	mi := &file_machine_proto_msgTypes[67]
+	mi := &file_machine_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3908,7 +5102,7 @@ func (x *AddStatementsResponse) String() string {
 func (*AddStatementsResponse) ProtoMessage() {}
 
 func (x *AddStatementsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[67]
+	mi := &file_machine_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3921,7 +5115,7 @@ func (x *AddStatementsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddStatementsResponse.ProtoReflect.Descriptor instead.
 func (*AddStatementsResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{67}
+	return file_machine_proto_rawDescGZIP(), []int{87}
 }
 
 var File_machine_proto protoreflect.FileDescriptor
@@ -3930,7 +5124,7 @@ const file_machine_proto_rawDesc = "" +
 	"\n" +
 	"\rmachine.proto\x12\x13mycelium.machine.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
 	"\x10GetStatusRequest\"\x14\n" +
-	"\x12WatchStatusRequest\"\xeb\x06\n" +
+	"\x12WatchStatusRequest\"\xa0\a\n" +
 	"\x06Status\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
@@ -3960,7 +5154,83 @@ const file_machine_proto_rawDesc = "" +
 	"membership\x18\x13 \x01(\v2\x1f.mycelium.machine.v1.MembershipR\n" +
 	"membership\x12/\n" +
 	"\x05disks\x18\x14 \x03(\v2\x19.mycelium.machine.v1.DiskR\x05disks\x12-\n" +
-	"\x04load\x18\x15 \x01(\v2\x19.mycelium.machine.v1.LoadR\x04load\"P\n" +
+	"\x04load\x18\x15 \x01(\v2\x19.mycelium.machine.v1.LoadR\x04load\x123\n" +
+	"\x06update\x18\x16 \x01(\v2\x1b.mycelium.machine.v1.UpdateR\x06update\"\xbc\x04\n" +
+	"\x06Update\x12/\n" +
+	"\x05slots\x18\x01 \x03(\v2\x19.mycelium.machine.v1.SlotR\x05slots\x12\x14\n" +
+	"\x05floor\x18\x02 \x01(\tR\x05floor\x12<\n" +
+	"\arefused\x18\x03 \x03(\v2\".mycelium.machine.v1.UpdateVerdictR\arefused\x12>\n" +
+	"\bverdicts\x18\x04 \x03(\v2\".mycelium.machine.v1.UpdateVerdictR\bverdicts\x12?\n" +
+	"\bactivity\x18\x05 \x01(\v2#.mycelium.machine.v1.UpdateActivityR\bactivity\x126\n" +
+	"\x05trial\x18\x06 \x01(\v2 .mycelium.machine.v1.UpdateTrialR\x05trial\x12\x12\n" +
+	"\x04hold\x18\a \x01(\bR\x04hold\x12\x1f\n" +
+	"\vhold_reason\x18\b \x01(\tR\n" +
+	"holdReason\x12\x1c\n" +
+	"\tavailable\x18\t \x01(\tR\tavailable\x124\n" +
+	"\achecked\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\achecked\x12\x1f\n" +
+	"\vcheck_error\x18\v \x01(\tR\n" +
+	"checkError\x12\x16\n" +
+	"\x06server\x18\f \x01(\tR\x06server\x12\x18\n" +
+	"\achannel\x18\r \x01(\tR\achannel\x12\x18\n" +
+	"\afailure\x18\x0e \x01(\tR\afailure\"\xae\x01\n" +
+	"\x04Slot\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05phase\x18\x02 \x01(\tR\x05phase\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x18\n" +
+	"\arunning\x18\x05 \x01(\bR\arunning\x12\x18\n" +
+	"\adefault\x18\x06 \x01(\bR\adefault\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\x87\x01\n" +
+	"\rUpdateVerdict\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
+	"\x05phase\x18\x02 \x01(\tR\x05phase\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x9a\x01\n" +
+	"\x0eUpdateActivity\x12\x14\n" +
+	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
+	"\x05total\x18\x03 \x01(\x04R\x05total\x12\x14\n" +
+	"\x05local\x18\x04 \x01(\x04R\x05local\x12\x14\n" +
+	"\x05peers\x18\x05 \x01(\x04R\x05peers\x12\x16\n" +
+	"\x06server\x18\x06 \x01(\x04R\x06server\"y\n" +
+	"\vUpdateTrial\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
+	"\awaiting\x18\x02 \x03(\tR\awaiting\x126\n" +
+	"\bdeadline\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\x14\n" +
+	"\x12CheckUpdateRequest\"W\n" +
+	"\x13CheckUpdateResponse\x12@\n" +
+	"\breleases\x18\x01 \x03(\v2$.mycelium.machine.v1.AvailableUpdateR\breleases\"\xbd\x01\n" +
+	"\x0fAvailableUpdate\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x1a\n" +
+	"\bchannels\x18\x03 \x03(\tR\bchannels\x12\x14\n" +
+	"\x05notes\x18\x04 \x01(\tR\x05notes\x128\n" +
+	"\tpublished\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tpublished\x12\x10\n" +
+	"\x03due\x18\x06 \x01(\bR\x03due\"D\n" +
+	"\x12StageUpdateRequest\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"/\n" +
+	"\x13StageUpdateResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\"Q\n" +
+	"\x11PushUpdateRequest\x12\x1e\n" +
+	"\tstatement\x18\x01 \x01(\fH\x00R\tstatement\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
+	"\x04part\".\n" +
+	"\x12PushUpdateResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\"\x12\n" +
+	"\x10TryUpdateRequest\"\x13\n" +
+	"\x11TryUpdateResponse\"/\n" +
+	"\x15RollBackUpdateRequest\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\x18\n" +
+	"\x16RollBackUpdateResponse\"?\n" +
+	"\x11HoldUpdateRequest\x12\x12\n" +
+	"\x04hold\x18\x01 \x01(\bR\x04hold\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x14\n" +
+	"\x12HoldUpdateResponse\"0\n" +
+	"\x14ForgiveUpdateRequest\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\"\x17\n" +
+	"\x15ForgiveUpdateResponse\"P\n" +
 	"\bTimeInfo\x12,\n" +
 	"\x03now\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\"a\n" +
@@ -4195,7 +5465,7 @@ const file_machine_proto_rawDesc = "" +
 	"ResetScope\x12\x1b\n" +
 	"\x17RESET_SCOPE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10RESET_SCOPE_DATA\x10\x01\x12\x13\n" +
-	"\x0fRESET_SCOPE_ALL\x10\x022\x82\r\n" +
+	"\x0fRESET_SCOPE_ALL\x10\x022\xb5\x12\n" +
 	"\x0eMachineService\x12T\n" +
 	"\tGetStatus\x12%.mycelium.machine.v1.GetStatusRequest\x1a\x1b.mycelium.machine.v1.Status\"\x03\x90\x02\x01\x12U\n" +
 	"\vWatchStatus\x12'.mycelium.machine.v1.WatchStatusRequest\x1a\x1b.mycelium.machine.v1.Status0\x01\x12T\n" +
@@ -4214,7 +5484,16 @@ const file_machine_proto_rawDesc = "" +
 	"\x05Reset\x12!.mycelium.machine.v1.ResetRequest\x1a\".mycelium.machine.v1.ResetResponse\x12o\n" +
 	"\x10GetConfiguration\x12,.mycelium.machine.v1.GetConfigurationRequest\x1a-.mycelium.machine.v1.GetConfigurationResponse\x12u\n" +
 	"\x12ApplyConfiguration\x12..mycelium.machine.v1.ApplyConfigurationRequest\x1a/.mycelium.machine.v1.ApplyConfigurationResponse\x12k\n" +
-	"\rGetKubeconfig\x12).mycelium.machine.v1.GetKubeconfigRequest\x1a*.mycelium.machine.v1.GetKubeconfigResponse\"\x03\x90\x02\x012\xbb\x01\n" +
+	"\rGetKubeconfig\x12).mycelium.machine.v1.GetKubeconfigRequest\x1a*.mycelium.machine.v1.GetKubeconfigResponse\"\x03\x90\x02\x01\x12`\n" +
+	"\vCheckUpdate\x12'.mycelium.machine.v1.CheckUpdateRequest\x1a(.mycelium.machine.v1.CheckUpdateResponse\x12`\n" +
+	"\vStageUpdate\x12'.mycelium.machine.v1.StageUpdateRequest\x1a(.mycelium.machine.v1.StageUpdateResponse\x12_\n" +
+	"\n" +
+	"PushUpdate\x12&.mycelium.machine.v1.PushUpdateRequest\x1a'.mycelium.machine.v1.PushUpdateResponse(\x01\x12Z\n" +
+	"\tTryUpdate\x12%.mycelium.machine.v1.TryUpdateRequest\x1a&.mycelium.machine.v1.TryUpdateResponse\x12i\n" +
+	"\x0eRollBackUpdate\x12*.mycelium.machine.v1.RollBackUpdateRequest\x1a+.mycelium.machine.v1.RollBackUpdateResponse\x12]\n" +
+	"\n" +
+	"HoldUpdate\x12&.mycelium.machine.v1.HoldUpdateRequest\x1a'.mycelium.machine.v1.HoldUpdateResponse\x12f\n" +
+	"\rForgiveUpdate\x12).mycelium.machine.v1.ForgiveUpdateRequest\x1a*.mycelium.machine.v1.ForgiveUpdateResponse2\xbb\x01\n" +
 	"\x10EnrolmentService\x12W\n" +
 	"\bDescribe\x12$.mycelium.machine.v1.DescribeRequest\x1a%.mycelium.machine.v1.DescribeResponse\x12N\n" +
 	"\x05Enrol\x12!.mycelium.machine.v1.EnrolRequest\x1a\".mycelium.machine.v1.EnrolResponse2\xb2\x01\n" +
@@ -4242,167 +5521,212 @@ func file_machine_proto_rawDescGZIP() []byte {
 }
 
 var file_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
+var file_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 88)
 var file_machine_proto_goTypes = []any{
 	(ResetScope)(0),                    // 0: mycelium.machine.v1.ResetScope
 	(*GetStatusRequest)(nil),           // 1: mycelium.machine.v1.GetStatusRequest
 	(*WatchStatusRequest)(nil),         // 2: mycelium.machine.v1.WatchStatusRequest
 	(*Status)(nil),                     // 3: mycelium.machine.v1.Status
-	(*TimeInfo)(nil),                   // 4: mycelium.machine.v1.TimeInfo
-	(*Phase)(nil),                      // 5: mycelium.machine.v1.Phase
-	(*Interface)(nil),                  // 6: mycelium.machine.v1.Interface
-	(*Service)(nil),                    // 7: mycelium.machine.v1.Service
-	(*Kubernetes)(nil),                 // 8: mycelium.machine.v1.Kubernetes
-	(*Memory)(nil),                     // 9: mycelium.machine.v1.Memory
-	(*Load)(nil),                       // 10: mycelium.machine.v1.Load
-	(*Volume)(nil),                     // 11: mycelium.machine.v1.Volume
-	(*Disk)(nil),                       // 12: mycelium.machine.v1.Disk
-	(*Membership)(nil),                 // 13: mycelium.machine.v1.Membership
-	(*Peer)(nil),                       // 14: mycelium.machine.v1.Peer
-	(*WatchEventsRequest)(nil),         // 15: mycelium.machine.v1.WatchEventsRequest
-	(*Event)(nil),                      // 16: mycelium.machine.v1.Event
-	(*ListProcessesRequest)(nil),       // 17: mycelium.machine.v1.ListProcessesRequest
-	(*ListProcessesResponse)(nil),      // 18: mycelium.machine.v1.ListProcessesResponse
-	(*Process)(nil),                    // 19: mycelium.machine.v1.Process
-	(*GetTimeRequest)(nil),             // 20: mycelium.machine.v1.GetTimeRequest
-	(*GetTimeResponse)(nil),            // 21: mycelium.machine.v1.GetTimeResponse
-	(*ListLogsRequest)(nil),            // 22: mycelium.machine.v1.ListLogsRequest
-	(*ListLogsResponse)(nil),           // 23: mycelium.machine.v1.ListLogsResponse
-	(*ReadLogRequest)(nil),             // 24: mycelium.machine.v1.ReadLogRequest
-	(*ReadLogResponse)(nil),            // 25: mycelium.machine.v1.ReadLogResponse
-	(*GetMetricsRequest)(nil),          // 26: mycelium.machine.v1.GetMetricsRequest
-	(*GetMetricsResponse)(nil),         // 27: mycelium.machine.v1.GetMetricsResponse
-	(*RestartServiceRequest)(nil),      // 28: mycelium.machine.v1.RestartServiceRequest
-	(*RestartServiceResponse)(nil),     // 29: mycelium.machine.v1.RestartServiceResponse
-	(*RebootRequest)(nil),              // 30: mycelium.machine.v1.RebootRequest
-	(*RebootResponse)(nil),             // 31: mycelium.machine.v1.RebootResponse
-	(*ShutdownRequest)(nil),            // 32: mycelium.machine.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),           // 33: mycelium.machine.v1.ShutdownResponse
-	(*LoadImageRequest)(nil),           // 34: mycelium.machine.v1.LoadImageRequest
-	(*LoadImageResponse)(nil),          // 35: mycelium.machine.v1.LoadImageResponse
-	(*GetSupportBundleRequest)(nil),    // 36: mycelium.machine.v1.GetSupportBundleRequest
-	(*GetSupportBundleResponse)(nil),   // 37: mycelium.machine.v1.GetSupportBundleResponse
-	(*ResetRequest)(nil),               // 38: mycelium.machine.v1.ResetRequest
-	(*ResetResponse)(nil),              // 39: mycelium.machine.v1.ResetResponse
-	(*GetConfigurationRequest)(nil),    // 40: mycelium.machine.v1.GetConfigurationRequest
-	(*GetConfigurationResponse)(nil),   // 41: mycelium.machine.v1.GetConfigurationResponse
-	(*ApplyConfigurationRequest)(nil),  // 42: mycelium.machine.v1.ApplyConfigurationRequest
-	(*ApplyConfigurationResponse)(nil), // 43: mycelium.machine.v1.ApplyConfigurationResponse
-	(*ConfigurationChange)(nil),        // 44: mycelium.machine.v1.ConfigurationChange
-	(*GetKubeconfigRequest)(nil),       // 45: mycelium.machine.v1.GetKubeconfigRequest
-	(*GetKubeconfigResponse)(nil),      // 46: mycelium.machine.v1.GetKubeconfigResponse
-	(*DescribeRequest)(nil),            // 47: mycelium.machine.v1.DescribeRequest
-	(*DescribeResponse)(nil),           // 48: mycelium.machine.v1.DescribeResponse
-	(*EnrolRequest)(nil),               // 49: mycelium.machine.v1.EnrolRequest
-	(*IssuerGrant)(nil),                // 50: mycelium.machine.v1.IssuerGrant
-	(*EnrolResponse)(nil),              // 51: mycelium.machine.v1.EnrolResponse
-	(*AdmitRequest)(nil),               // 52: mycelium.machine.v1.AdmitRequest
-	(*AdmitResponse)(nil),              // 53: mycelium.machine.v1.AdmitResponse
-	(*RenewRequest)(nil),               // 54: mycelium.machine.v1.RenewRequest
-	(*RenewResponse)(nil),              // 55: mycelium.machine.v1.RenewResponse
-	(*MemberRecord)(nil),               // 56: mycelium.machine.v1.MemberRecord
-	(*ExchangeRequest)(nil),            // 57: mycelium.machine.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),           // 58: mycelium.machine.v1.ExchangeResponse
-	(*JoinClusterRequest)(nil),         // 59: mycelium.machine.v1.JoinClusterRequest
-	(*JoinClusterResponse)(nil),        // 60: mycelium.machine.v1.JoinClusterResponse
-	(*ListMembersRequest)(nil),         // 61: mycelium.machine.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),        // 62: mycelium.machine.v1.ListMembersResponse
-	(*InviteRequest)(nil),              // 63: mycelium.machine.v1.InviteRequest
-	(*InviteResponse)(nil),             // 64: mycelium.machine.v1.InviteResponse
-	(*RevokeRequest)(nil),              // 65: mycelium.machine.v1.RevokeRequest
-	(*RevokeResponse)(nil),             // 66: mycelium.machine.v1.RevokeResponse
-	(*AddStatementsRequest)(nil),       // 67: mycelium.machine.v1.AddStatementsRequest
-	(*AddStatementsResponse)(nil),      // 68: mycelium.machine.v1.AddStatementsResponse
-	(*timestamppb.Timestamp)(nil),      // 69: google.protobuf.Timestamp
+	(*Update)(nil),                     // 4: mycelium.machine.v1.Update
+	(*Slot)(nil),                       // 5: mycelium.machine.v1.Slot
+	(*UpdateVerdict)(nil),              // 6: mycelium.machine.v1.UpdateVerdict
+	(*UpdateActivity)(nil),             // 7: mycelium.machine.v1.UpdateActivity
+	(*UpdateTrial)(nil),                // 8: mycelium.machine.v1.UpdateTrial
+	(*CheckUpdateRequest)(nil),         // 9: mycelium.machine.v1.CheckUpdateRequest
+	(*CheckUpdateResponse)(nil),        // 10: mycelium.machine.v1.CheckUpdateResponse
+	(*AvailableUpdate)(nil),            // 11: mycelium.machine.v1.AvailableUpdate
+	(*StageUpdateRequest)(nil),         // 12: mycelium.machine.v1.StageUpdateRequest
+	(*StageUpdateResponse)(nil),        // 13: mycelium.machine.v1.StageUpdateResponse
+	(*PushUpdateRequest)(nil),          // 14: mycelium.machine.v1.PushUpdateRequest
+	(*PushUpdateResponse)(nil),         // 15: mycelium.machine.v1.PushUpdateResponse
+	(*TryUpdateRequest)(nil),           // 16: mycelium.machine.v1.TryUpdateRequest
+	(*TryUpdateResponse)(nil),          // 17: mycelium.machine.v1.TryUpdateResponse
+	(*RollBackUpdateRequest)(nil),      // 18: mycelium.machine.v1.RollBackUpdateRequest
+	(*RollBackUpdateResponse)(nil),     // 19: mycelium.machine.v1.RollBackUpdateResponse
+	(*HoldUpdateRequest)(nil),          // 20: mycelium.machine.v1.HoldUpdateRequest
+	(*HoldUpdateResponse)(nil),         // 21: mycelium.machine.v1.HoldUpdateResponse
+	(*ForgiveUpdateRequest)(nil),       // 22: mycelium.machine.v1.ForgiveUpdateRequest
+	(*ForgiveUpdateResponse)(nil),      // 23: mycelium.machine.v1.ForgiveUpdateResponse
+	(*TimeInfo)(nil),                   // 24: mycelium.machine.v1.TimeInfo
+	(*Phase)(nil),                      // 25: mycelium.machine.v1.Phase
+	(*Interface)(nil),                  // 26: mycelium.machine.v1.Interface
+	(*Service)(nil),                    // 27: mycelium.machine.v1.Service
+	(*Kubernetes)(nil),                 // 28: mycelium.machine.v1.Kubernetes
+	(*Memory)(nil),                     // 29: mycelium.machine.v1.Memory
+	(*Load)(nil),                       // 30: mycelium.machine.v1.Load
+	(*Volume)(nil),                     // 31: mycelium.machine.v1.Volume
+	(*Disk)(nil),                       // 32: mycelium.machine.v1.Disk
+	(*Membership)(nil),                 // 33: mycelium.machine.v1.Membership
+	(*Peer)(nil),                       // 34: mycelium.machine.v1.Peer
+	(*WatchEventsRequest)(nil),         // 35: mycelium.machine.v1.WatchEventsRequest
+	(*Event)(nil),                      // 36: mycelium.machine.v1.Event
+	(*ListProcessesRequest)(nil),       // 37: mycelium.machine.v1.ListProcessesRequest
+	(*ListProcessesResponse)(nil),      // 38: mycelium.machine.v1.ListProcessesResponse
+	(*Process)(nil),                    // 39: mycelium.machine.v1.Process
+	(*GetTimeRequest)(nil),             // 40: mycelium.machine.v1.GetTimeRequest
+	(*GetTimeResponse)(nil),            // 41: mycelium.machine.v1.GetTimeResponse
+	(*ListLogsRequest)(nil),            // 42: mycelium.machine.v1.ListLogsRequest
+	(*ListLogsResponse)(nil),           // 43: mycelium.machine.v1.ListLogsResponse
+	(*ReadLogRequest)(nil),             // 44: mycelium.machine.v1.ReadLogRequest
+	(*ReadLogResponse)(nil),            // 45: mycelium.machine.v1.ReadLogResponse
+	(*GetMetricsRequest)(nil),          // 46: mycelium.machine.v1.GetMetricsRequest
+	(*GetMetricsResponse)(nil),         // 47: mycelium.machine.v1.GetMetricsResponse
+	(*RestartServiceRequest)(nil),      // 48: mycelium.machine.v1.RestartServiceRequest
+	(*RestartServiceResponse)(nil),     // 49: mycelium.machine.v1.RestartServiceResponse
+	(*RebootRequest)(nil),              // 50: mycelium.machine.v1.RebootRequest
+	(*RebootResponse)(nil),             // 51: mycelium.machine.v1.RebootResponse
+	(*ShutdownRequest)(nil),            // 52: mycelium.machine.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),           // 53: mycelium.machine.v1.ShutdownResponse
+	(*LoadImageRequest)(nil),           // 54: mycelium.machine.v1.LoadImageRequest
+	(*LoadImageResponse)(nil),          // 55: mycelium.machine.v1.LoadImageResponse
+	(*GetSupportBundleRequest)(nil),    // 56: mycelium.machine.v1.GetSupportBundleRequest
+	(*GetSupportBundleResponse)(nil),   // 57: mycelium.machine.v1.GetSupportBundleResponse
+	(*ResetRequest)(nil),               // 58: mycelium.machine.v1.ResetRequest
+	(*ResetResponse)(nil),              // 59: mycelium.machine.v1.ResetResponse
+	(*GetConfigurationRequest)(nil),    // 60: mycelium.machine.v1.GetConfigurationRequest
+	(*GetConfigurationResponse)(nil),   // 61: mycelium.machine.v1.GetConfigurationResponse
+	(*ApplyConfigurationRequest)(nil),  // 62: mycelium.machine.v1.ApplyConfigurationRequest
+	(*ApplyConfigurationResponse)(nil), // 63: mycelium.machine.v1.ApplyConfigurationResponse
+	(*ConfigurationChange)(nil),        // 64: mycelium.machine.v1.ConfigurationChange
+	(*GetKubeconfigRequest)(nil),       // 65: mycelium.machine.v1.GetKubeconfigRequest
+	(*GetKubeconfigResponse)(nil),      // 66: mycelium.machine.v1.GetKubeconfigResponse
+	(*DescribeRequest)(nil),            // 67: mycelium.machine.v1.DescribeRequest
+	(*DescribeResponse)(nil),           // 68: mycelium.machine.v1.DescribeResponse
+	(*EnrolRequest)(nil),               // 69: mycelium.machine.v1.EnrolRequest
+	(*IssuerGrant)(nil),                // 70: mycelium.machine.v1.IssuerGrant
+	(*EnrolResponse)(nil),              // 71: mycelium.machine.v1.EnrolResponse
+	(*AdmitRequest)(nil),               // 72: mycelium.machine.v1.AdmitRequest
+	(*AdmitResponse)(nil),              // 73: mycelium.machine.v1.AdmitResponse
+	(*RenewRequest)(nil),               // 74: mycelium.machine.v1.RenewRequest
+	(*RenewResponse)(nil),              // 75: mycelium.machine.v1.RenewResponse
+	(*MemberRecord)(nil),               // 76: mycelium.machine.v1.MemberRecord
+	(*ExchangeRequest)(nil),            // 77: mycelium.machine.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),           // 78: mycelium.machine.v1.ExchangeResponse
+	(*JoinClusterRequest)(nil),         // 79: mycelium.machine.v1.JoinClusterRequest
+	(*JoinClusterResponse)(nil),        // 80: mycelium.machine.v1.JoinClusterResponse
+	(*ListMembersRequest)(nil),         // 81: mycelium.machine.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),        // 82: mycelium.machine.v1.ListMembersResponse
+	(*InviteRequest)(nil),              // 83: mycelium.machine.v1.InviteRequest
+	(*InviteResponse)(nil),             // 84: mycelium.machine.v1.InviteResponse
+	(*RevokeRequest)(nil),              // 85: mycelium.machine.v1.RevokeRequest
+	(*RevokeResponse)(nil),             // 86: mycelium.machine.v1.RevokeResponse
+	(*AddStatementsRequest)(nil),       // 87: mycelium.machine.v1.AddStatementsRequest
+	(*AddStatementsResponse)(nil),      // 88: mycelium.machine.v1.AddStatementsResponse
+	(*timestamppb.Timestamp)(nil),      // 89: google.protobuf.Timestamp
 }
 var file_machine_proto_depIdxs = []int32{
-	4,  // 0: mycelium.machine.v1.Status.time:type_name -> mycelium.machine.v1.TimeInfo
-	69, // 1: mycelium.machine.v1.Status.booted:type_name -> google.protobuf.Timestamp
-	5,  // 2: mycelium.machine.v1.Status.phases:type_name -> mycelium.machine.v1.Phase
-	6,  // 3: mycelium.machine.v1.Status.interfaces:type_name -> mycelium.machine.v1.Interface
-	7,  // 4: mycelium.machine.v1.Status.services:type_name -> mycelium.machine.v1.Service
-	8,  // 5: mycelium.machine.v1.Status.kubernetes:type_name -> mycelium.machine.v1.Kubernetes
-	9,  // 6: mycelium.machine.v1.Status.memory:type_name -> mycelium.machine.v1.Memory
-	11, // 7: mycelium.machine.v1.Status.volumes:type_name -> mycelium.machine.v1.Volume
-	13, // 8: mycelium.machine.v1.Status.membership:type_name -> mycelium.machine.v1.Membership
-	12, // 9: mycelium.machine.v1.Status.disks:type_name -> mycelium.machine.v1.Disk
-	10, // 10: mycelium.machine.v1.Status.load:type_name -> mycelium.machine.v1.Load
-	69, // 11: mycelium.machine.v1.TimeInfo.now:type_name -> google.protobuf.Timestamp
-	69, // 12: mycelium.machine.v1.Service.since:type_name -> google.protobuf.Timestamp
-	69, // 13: mycelium.machine.v1.Membership.expires:type_name -> google.protobuf.Timestamp
-	14, // 14: mycelium.machine.v1.Membership.peers:type_name -> mycelium.machine.v1.Peer
-	69, // 15: mycelium.machine.v1.Peer.last_handshake:type_name -> google.protobuf.Timestamp
-	69, // 16: mycelium.machine.v1.Event.time:type_name -> google.protobuf.Timestamp
-	19, // 17: mycelium.machine.v1.ListProcessesResponse.processes:type_name -> mycelium.machine.v1.Process
-	69, // 18: mycelium.machine.v1.Process.started:type_name -> google.protobuf.Timestamp
-	69, // 19: mycelium.machine.v1.GetTimeResponse.now:type_name -> google.protobuf.Timestamp
-	69, // 20: mycelium.machine.v1.GetTimeResponse.synced:type_name -> google.protobuf.Timestamp
-	0,  // 21: mycelium.machine.v1.ResetRequest.scope:type_name -> mycelium.machine.v1.ResetScope
-	44, // 22: mycelium.machine.v1.ApplyConfigurationResponse.changes:type_name -> mycelium.machine.v1.ConfigurationChange
-	50, // 23: mycelium.machine.v1.EnrolRequest.issuer:type_name -> mycelium.machine.v1.IssuerGrant
-	56, // 24: mycelium.machine.v1.AdmitResponse.members:type_name -> mycelium.machine.v1.MemberRecord
-	56, // 25: mycelium.machine.v1.ExchangeRequest.members:type_name -> mycelium.machine.v1.MemberRecord
-	56, // 26: mycelium.machine.v1.ExchangeResponse.members:type_name -> mycelium.machine.v1.MemberRecord
-	14, // 27: mycelium.machine.v1.ListMembersResponse.members:type_name -> mycelium.machine.v1.Peer
-	1,  // 28: mycelium.machine.v1.MachineService.GetStatus:input_type -> mycelium.machine.v1.GetStatusRequest
-	2,  // 29: mycelium.machine.v1.MachineService.WatchStatus:input_type -> mycelium.machine.v1.WatchStatusRequest
-	15, // 30: mycelium.machine.v1.MachineService.WatchEvents:input_type -> mycelium.machine.v1.WatchEventsRequest
-	17, // 31: mycelium.machine.v1.MachineService.ListProcesses:input_type -> mycelium.machine.v1.ListProcessesRequest
-	20, // 32: mycelium.machine.v1.MachineService.GetTime:input_type -> mycelium.machine.v1.GetTimeRequest
-	22, // 33: mycelium.machine.v1.MachineService.ListLogs:input_type -> mycelium.machine.v1.ListLogsRequest
-	24, // 34: mycelium.machine.v1.MachineService.ReadLog:input_type -> mycelium.machine.v1.ReadLogRequest
-	26, // 35: mycelium.machine.v1.MachineService.GetMetrics:input_type -> mycelium.machine.v1.GetMetricsRequest
-	28, // 36: mycelium.machine.v1.MachineService.RestartService:input_type -> mycelium.machine.v1.RestartServiceRequest
-	30, // 37: mycelium.machine.v1.MachineService.Reboot:input_type -> mycelium.machine.v1.RebootRequest
-	32, // 38: mycelium.machine.v1.MachineService.Shutdown:input_type -> mycelium.machine.v1.ShutdownRequest
-	34, // 39: mycelium.machine.v1.MachineService.LoadImage:input_type -> mycelium.machine.v1.LoadImageRequest
-	36, // 40: mycelium.machine.v1.MachineService.GetSupportBundle:input_type -> mycelium.machine.v1.GetSupportBundleRequest
-	38, // 41: mycelium.machine.v1.MachineService.Reset:input_type -> mycelium.machine.v1.ResetRequest
-	40, // 42: mycelium.machine.v1.MachineService.GetConfiguration:input_type -> mycelium.machine.v1.GetConfigurationRequest
-	42, // 43: mycelium.machine.v1.MachineService.ApplyConfiguration:input_type -> mycelium.machine.v1.ApplyConfigurationRequest
-	45, // 44: mycelium.machine.v1.MachineService.GetKubeconfig:input_type -> mycelium.machine.v1.GetKubeconfigRequest
-	47, // 45: mycelium.machine.v1.EnrolmentService.Describe:input_type -> mycelium.machine.v1.DescribeRequest
-	49, // 46: mycelium.machine.v1.EnrolmentService.Enrol:input_type -> mycelium.machine.v1.EnrolRequest
-	52, // 47: mycelium.machine.v1.AdmissionService.Admit:input_type -> mycelium.machine.v1.AdmitRequest
-	54, // 48: mycelium.machine.v1.AdmissionService.Renew:input_type -> mycelium.machine.v1.RenewRequest
-	57, // 49: mycelium.machine.v1.NetworkService.Exchange:input_type -> mycelium.machine.v1.ExchangeRequest
-	59, // 50: mycelium.machine.v1.NetworkService.JoinCluster:input_type -> mycelium.machine.v1.JoinClusterRequest
-	61, // 51: mycelium.machine.v1.NetworkService.ListMembers:input_type -> mycelium.machine.v1.ListMembersRequest
-	63, // 52: mycelium.machine.v1.NetworkService.Invite:input_type -> mycelium.machine.v1.InviteRequest
-	65, // 53: mycelium.machine.v1.NetworkService.Revoke:input_type -> mycelium.machine.v1.RevokeRequest
-	67, // 54: mycelium.machine.v1.NetworkService.AddStatements:input_type -> mycelium.machine.v1.AddStatementsRequest
-	3,  // 55: mycelium.machine.v1.MachineService.GetStatus:output_type -> mycelium.machine.v1.Status
-	3,  // 56: mycelium.machine.v1.MachineService.WatchStatus:output_type -> mycelium.machine.v1.Status
-	16, // 57: mycelium.machine.v1.MachineService.WatchEvents:output_type -> mycelium.machine.v1.Event
-	18, // 58: mycelium.machine.v1.MachineService.ListProcesses:output_type -> mycelium.machine.v1.ListProcessesResponse
-	21, // 59: mycelium.machine.v1.MachineService.GetTime:output_type -> mycelium.machine.v1.GetTimeResponse
-	23, // 60: mycelium.machine.v1.MachineService.ListLogs:output_type -> mycelium.machine.v1.ListLogsResponse
-	25, // 61: mycelium.machine.v1.MachineService.ReadLog:output_type -> mycelium.machine.v1.ReadLogResponse
-	27, // 62: mycelium.machine.v1.MachineService.GetMetrics:output_type -> mycelium.machine.v1.GetMetricsResponse
-	29, // 63: mycelium.machine.v1.MachineService.RestartService:output_type -> mycelium.machine.v1.RestartServiceResponse
-	31, // 64: mycelium.machine.v1.MachineService.Reboot:output_type -> mycelium.machine.v1.RebootResponse
-	33, // 65: mycelium.machine.v1.MachineService.Shutdown:output_type -> mycelium.machine.v1.ShutdownResponse
-	35, // 66: mycelium.machine.v1.MachineService.LoadImage:output_type -> mycelium.machine.v1.LoadImageResponse
-	37, // 67: mycelium.machine.v1.MachineService.GetSupportBundle:output_type -> mycelium.machine.v1.GetSupportBundleResponse
-	39, // 68: mycelium.machine.v1.MachineService.Reset:output_type -> mycelium.machine.v1.ResetResponse
-	41, // 69: mycelium.machine.v1.MachineService.GetConfiguration:output_type -> mycelium.machine.v1.GetConfigurationResponse
-	43, // 70: mycelium.machine.v1.MachineService.ApplyConfiguration:output_type -> mycelium.machine.v1.ApplyConfigurationResponse
-	46, // 71: mycelium.machine.v1.MachineService.GetKubeconfig:output_type -> mycelium.machine.v1.GetKubeconfigResponse
-	48, // 72: mycelium.machine.v1.EnrolmentService.Describe:output_type -> mycelium.machine.v1.DescribeResponse
-	51, // 73: mycelium.machine.v1.EnrolmentService.Enrol:output_type -> mycelium.machine.v1.EnrolResponse
-	53, // 74: mycelium.machine.v1.AdmissionService.Admit:output_type -> mycelium.machine.v1.AdmitResponse
-	55, // 75: mycelium.machine.v1.AdmissionService.Renew:output_type -> mycelium.machine.v1.RenewResponse
-	58, // 76: mycelium.machine.v1.NetworkService.Exchange:output_type -> mycelium.machine.v1.ExchangeResponse
-	60, // 77: mycelium.machine.v1.NetworkService.JoinCluster:output_type -> mycelium.machine.v1.JoinClusterResponse
-	62, // 78: mycelium.machine.v1.NetworkService.ListMembers:output_type -> mycelium.machine.v1.ListMembersResponse
-	64, // 79: mycelium.machine.v1.NetworkService.Invite:output_type -> mycelium.machine.v1.InviteResponse
-	66, // 80: mycelium.machine.v1.NetworkService.Revoke:output_type -> mycelium.machine.v1.RevokeResponse
-	68, // 81: mycelium.machine.v1.NetworkService.AddStatements:output_type -> mycelium.machine.v1.AddStatementsResponse
-	55, // [55:82] is the sub-list for method output_type
-	28, // [28:55] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	24, // 0: mycelium.machine.v1.Status.time:type_name -> mycelium.machine.v1.TimeInfo
+	89, // 1: mycelium.machine.v1.Status.booted:type_name -> google.protobuf.Timestamp
+	25, // 2: mycelium.machine.v1.Status.phases:type_name -> mycelium.machine.v1.Phase
+	26, // 3: mycelium.machine.v1.Status.interfaces:type_name -> mycelium.machine.v1.Interface
+	27, // 4: mycelium.machine.v1.Status.services:type_name -> mycelium.machine.v1.Service
+	28, // 5: mycelium.machine.v1.Status.kubernetes:type_name -> mycelium.machine.v1.Kubernetes
+	29, // 6: mycelium.machine.v1.Status.memory:type_name -> mycelium.machine.v1.Memory
+	31, // 7: mycelium.machine.v1.Status.volumes:type_name -> mycelium.machine.v1.Volume
+	33, // 8: mycelium.machine.v1.Status.membership:type_name -> mycelium.machine.v1.Membership
+	32, // 9: mycelium.machine.v1.Status.disks:type_name -> mycelium.machine.v1.Disk
+	30, // 10: mycelium.machine.v1.Status.load:type_name -> mycelium.machine.v1.Load
+	4,  // 11: mycelium.machine.v1.Status.update:type_name -> mycelium.machine.v1.Update
+	5,  // 12: mycelium.machine.v1.Update.slots:type_name -> mycelium.machine.v1.Slot
+	6,  // 13: mycelium.machine.v1.Update.refused:type_name -> mycelium.machine.v1.UpdateVerdict
+	6,  // 14: mycelium.machine.v1.Update.verdicts:type_name -> mycelium.machine.v1.UpdateVerdict
+	7,  // 15: mycelium.machine.v1.Update.activity:type_name -> mycelium.machine.v1.UpdateActivity
+	8,  // 16: mycelium.machine.v1.Update.trial:type_name -> mycelium.machine.v1.UpdateTrial
+	89, // 17: mycelium.machine.v1.Update.checked:type_name -> google.protobuf.Timestamp
+	89, // 18: mycelium.machine.v1.UpdateVerdict.time:type_name -> google.protobuf.Timestamp
+	89, // 19: mycelium.machine.v1.UpdateTrial.deadline:type_name -> google.protobuf.Timestamp
+	11, // 20: mycelium.machine.v1.CheckUpdateResponse.releases:type_name -> mycelium.machine.v1.AvailableUpdate
+	89, // 21: mycelium.machine.v1.AvailableUpdate.published:type_name -> google.protobuf.Timestamp
+	89, // 22: mycelium.machine.v1.TimeInfo.now:type_name -> google.protobuf.Timestamp
+	89, // 23: mycelium.machine.v1.Service.since:type_name -> google.protobuf.Timestamp
+	89, // 24: mycelium.machine.v1.Membership.expires:type_name -> google.protobuf.Timestamp
+	34, // 25: mycelium.machine.v1.Membership.peers:type_name -> mycelium.machine.v1.Peer
+	89, // 26: mycelium.machine.v1.Peer.last_handshake:type_name -> google.protobuf.Timestamp
+	89, // 27: mycelium.machine.v1.Event.time:type_name -> google.protobuf.Timestamp
+	39, // 28: mycelium.machine.v1.ListProcessesResponse.processes:type_name -> mycelium.machine.v1.Process
+	89, // 29: mycelium.machine.v1.Process.started:type_name -> google.protobuf.Timestamp
+	89, // 30: mycelium.machine.v1.GetTimeResponse.now:type_name -> google.protobuf.Timestamp
+	89, // 31: mycelium.machine.v1.GetTimeResponse.synced:type_name -> google.protobuf.Timestamp
+	0,  // 32: mycelium.machine.v1.ResetRequest.scope:type_name -> mycelium.machine.v1.ResetScope
+	64, // 33: mycelium.machine.v1.ApplyConfigurationResponse.changes:type_name -> mycelium.machine.v1.ConfigurationChange
+	70, // 34: mycelium.machine.v1.EnrolRequest.issuer:type_name -> mycelium.machine.v1.IssuerGrant
+	76, // 35: mycelium.machine.v1.AdmitResponse.members:type_name -> mycelium.machine.v1.MemberRecord
+	76, // 36: mycelium.machine.v1.ExchangeRequest.members:type_name -> mycelium.machine.v1.MemberRecord
+	76, // 37: mycelium.machine.v1.ExchangeResponse.members:type_name -> mycelium.machine.v1.MemberRecord
+	34, // 38: mycelium.machine.v1.ListMembersResponse.members:type_name -> mycelium.machine.v1.Peer
+	1,  // 39: mycelium.machine.v1.MachineService.GetStatus:input_type -> mycelium.machine.v1.GetStatusRequest
+	2,  // 40: mycelium.machine.v1.MachineService.WatchStatus:input_type -> mycelium.machine.v1.WatchStatusRequest
+	35, // 41: mycelium.machine.v1.MachineService.WatchEvents:input_type -> mycelium.machine.v1.WatchEventsRequest
+	37, // 42: mycelium.machine.v1.MachineService.ListProcesses:input_type -> mycelium.machine.v1.ListProcessesRequest
+	40, // 43: mycelium.machine.v1.MachineService.GetTime:input_type -> mycelium.machine.v1.GetTimeRequest
+	42, // 44: mycelium.machine.v1.MachineService.ListLogs:input_type -> mycelium.machine.v1.ListLogsRequest
+	44, // 45: mycelium.machine.v1.MachineService.ReadLog:input_type -> mycelium.machine.v1.ReadLogRequest
+	46, // 46: mycelium.machine.v1.MachineService.GetMetrics:input_type -> mycelium.machine.v1.GetMetricsRequest
+	48, // 47: mycelium.machine.v1.MachineService.RestartService:input_type -> mycelium.machine.v1.RestartServiceRequest
+	50, // 48: mycelium.machine.v1.MachineService.Reboot:input_type -> mycelium.machine.v1.RebootRequest
+	52, // 49: mycelium.machine.v1.MachineService.Shutdown:input_type -> mycelium.machine.v1.ShutdownRequest
+	54, // 50: mycelium.machine.v1.MachineService.LoadImage:input_type -> mycelium.machine.v1.LoadImageRequest
+	56, // 51: mycelium.machine.v1.MachineService.GetSupportBundle:input_type -> mycelium.machine.v1.GetSupportBundleRequest
+	58, // 52: mycelium.machine.v1.MachineService.Reset:input_type -> mycelium.machine.v1.ResetRequest
+	60, // 53: mycelium.machine.v1.MachineService.GetConfiguration:input_type -> mycelium.machine.v1.GetConfigurationRequest
+	62, // 54: mycelium.machine.v1.MachineService.ApplyConfiguration:input_type -> mycelium.machine.v1.ApplyConfigurationRequest
+	65, // 55: mycelium.machine.v1.MachineService.GetKubeconfig:input_type -> mycelium.machine.v1.GetKubeconfigRequest
+	9,  // 56: mycelium.machine.v1.MachineService.CheckUpdate:input_type -> mycelium.machine.v1.CheckUpdateRequest
+	12, // 57: mycelium.machine.v1.MachineService.StageUpdate:input_type -> mycelium.machine.v1.StageUpdateRequest
+	14, // 58: mycelium.machine.v1.MachineService.PushUpdate:input_type -> mycelium.machine.v1.PushUpdateRequest
+	16, // 59: mycelium.machine.v1.MachineService.TryUpdate:input_type -> mycelium.machine.v1.TryUpdateRequest
+	18, // 60: mycelium.machine.v1.MachineService.RollBackUpdate:input_type -> mycelium.machine.v1.RollBackUpdateRequest
+	20, // 61: mycelium.machine.v1.MachineService.HoldUpdate:input_type -> mycelium.machine.v1.HoldUpdateRequest
+	22, // 62: mycelium.machine.v1.MachineService.ForgiveUpdate:input_type -> mycelium.machine.v1.ForgiveUpdateRequest
+	67, // 63: mycelium.machine.v1.EnrolmentService.Describe:input_type -> mycelium.machine.v1.DescribeRequest
+	69, // 64: mycelium.machine.v1.EnrolmentService.Enrol:input_type -> mycelium.machine.v1.EnrolRequest
+	72, // 65: mycelium.machine.v1.AdmissionService.Admit:input_type -> mycelium.machine.v1.AdmitRequest
+	74, // 66: mycelium.machine.v1.AdmissionService.Renew:input_type -> mycelium.machine.v1.RenewRequest
+	77, // 67: mycelium.machine.v1.NetworkService.Exchange:input_type -> mycelium.machine.v1.ExchangeRequest
+	79, // 68: mycelium.machine.v1.NetworkService.JoinCluster:input_type -> mycelium.machine.v1.JoinClusterRequest
+	81, // 69: mycelium.machine.v1.NetworkService.ListMembers:input_type -> mycelium.machine.v1.ListMembersRequest
+	83, // 70: mycelium.machine.v1.NetworkService.Invite:input_type -> mycelium.machine.v1.InviteRequest
+	85, // 71: mycelium.machine.v1.NetworkService.Revoke:input_type -> mycelium.machine.v1.RevokeRequest
+	87, // 72: mycelium.machine.v1.NetworkService.AddStatements:input_type -> mycelium.machine.v1.AddStatementsRequest
+	3,  // 73: mycelium.machine.v1.MachineService.GetStatus:output_type -> mycelium.machine.v1.Status
+	3,  // 74: mycelium.machine.v1.MachineService.WatchStatus:output_type -> mycelium.machine.v1.Status
+	36, // 75: mycelium.machine.v1.MachineService.WatchEvents:output_type -> mycelium.machine.v1.Event
+	38, // 76: mycelium.machine.v1.MachineService.ListProcesses:output_type -> mycelium.machine.v1.ListProcessesResponse
+	41, // 77: mycelium.machine.v1.MachineService.GetTime:output_type -> mycelium.machine.v1.GetTimeResponse
+	43, // 78: mycelium.machine.v1.MachineService.ListLogs:output_type -> mycelium.machine.v1.ListLogsResponse
+	45, // 79: mycelium.machine.v1.MachineService.ReadLog:output_type -> mycelium.machine.v1.ReadLogResponse
+	47, // 80: mycelium.machine.v1.MachineService.GetMetrics:output_type -> mycelium.machine.v1.GetMetricsResponse
+	49, // 81: mycelium.machine.v1.MachineService.RestartService:output_type -> mycelium.machine.v1.RestartServiceResponse
+	51, // 82: mycelium.machine.v1.MachineService.Reboot:output_type -> mycelium.machine.v1.RebootResponse
+	53, // 83: mycelium.machine.v1.MachineService.Shutdown:output_type -> mycelium.machine.v1.ShutdownResponse
+	55, // 84: mycelium.machine.v1.MachineService.LoadImage:output_type -> mycelium.machine.v1.LoadImageResponse
+	57, // 85: mycelium.machine.v1.MachineService.GetSupportBundle:output_type -> mycelium.machine.v1.GetSupportBundleResponse
+	59, // 86: mycelium.machine.v1.MachineService.Reset:output_type -> mycelium.machine.v1.ResetResponse
+	61, // 87: mycelium.machine.v1.MachineService.GetConfiguration:output_type -> mycelium.machine.v1.GetConfigurationResponse
+	63, // 88: mycelium.machine.v1.MachineService.ApplyConfiguration:output_type -> mycelium.machine.v1.ApplyConfigurationResponse
+	66, // 89: mycelium.machine.v1.MachineService.GetKubeconfig:output_type -> mycelium.machine.v1.GetKubeconfigResponse
+	10, // 90: mycelium.machine.v1.MachineService.CheckUpdate:output_type -> mycelium.machine.v1.CheckUpdateResponse
+	13, // 91: mycelium.machine.v1.MachineService.StageUpdate:output_type -> mycelium.machine.v1.StageUpdateResponse
+	15, // 92: mycelium.machine.v1.MachineService.PushUpdate:output_type -> mycelium.machine.v1.PushUpdateResponse
+	17, // 93: mycelium.machine.v1.MachineService.TryUpdate:output_type -> mycelium.machine.v1.TryUpdateResponse
+	19, // 94: mycelium.machine.v1.MachineService.RollBackUpdate:output_type -> mycelium.machine.v1.RollBackUpdateResponse
+	21, // 95: mycelium.machine.v1.MachineService.HoldUpdate:output_type -> mycelium.machine.v1.HoldUpdateResponse
+	23, // 96: mycelium.machine.v1.MachineService.ForgiveUpdate:output_type -> mycelium.machine.v1.ForgiveUpdateResponse
+	68, // 97: mycelium.machine.v1.EnrolmentService.Describe:output_type -> mycelium.machine.v1.DescribeResponse
+	71, // 98: mycelium.machine.v1.EnrolmentService.Enrol:output_type -> mycelium.machine.v1.EnrolResponse
+	73, // 99: mycelium.machine.v1.AdmissionService.Admit:output_type -> mycelium.machine.v1.AdmitResponse
+	75, // 100: mycelium.machine.v1.AdmissionService.Renew:output_type -> mycelium.machine.v1.RenewResponse
+	78, // 101: mycelium.machine.v1.NetworkService.Exchange:output_type -> mycelium.machine.v1.ExchangeResponse
+	80, // 102: mycelium.machine.v1.NetworkService.JoinCluster:output_type -> mycelium.machine.v1.JoinClusterResponse
+	82, // 103: mycelium.machine.v1.NetworkService.ListMembers:output_type -> mycelium.machine.v1.ListMembersResponse
+	84, // 104: mycelium.machine.v1.NetworkService.Invite:output_type -> mycelium.machine.v1.InviteResponse
+	86, // 105: mycelium.machine.v1.NetworkService.Revoke:output_type -> mycelium.machine.v1.RevokeResponse
+	88, // 106: mycelium.machine.v1.NetworkService.AddStatements:output_type -> mycelium.machine.v1.AddStatementsResponse
+	73, // [73:107] is the sub-list for method output_type
+	39, // [39:73] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_machine_proto_init() }
@@ -4410,8 +5734,12 @@ func file_machine_proto_init() {
 	if File_machine_proto != nil {
 		return
 	}
-	file_machine_proto_msgTypes[23].OneofWrappers = []any{}
-	file_machine_proto_msgTypes[33].OneofWrappers = []any{
+	file_machine_proto_msgTypes[13].OneofWrappers = []any{
+		(*PushUpdateRequest_Statement)(nil),
+		(*PushUpdateRequest_Data)(nil),
+	}
+	file_machine_proto_msgTypes[43].OneofWrappers = []any{}
+	file_machine_proto_msgTypes[53].OneofWrappers = []any{
 		(*LoadImageRequest_Name)(nil),
 		(*LoadImageRequest_Data)(nil),
 	}
@@ -4421,7 +5749,7 @@ func file_machine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_machine_proto_rawDesc), len(file_machine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   68,
+			NumMessages:   88,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

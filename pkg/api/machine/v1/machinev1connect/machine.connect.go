@@ -87,6 +87,27 @@ const (
 	// MachineServiceGetKubeconfigProcedure is the fully-qualified name of the MachineService's
 	// GetKubeconfig RPC.
 	MachineServiceGetKubeconfigProcedure = "/mycelium.machine.v1.MachineService/GetKubeconfig"
+	// MachineServiceCheckUpdateProcedure is the fully-qualified name of the MachineService's
+	// CheckUpdate RPC.
+	MachineServiceCheckUpdateProcedure = "/mycelium.machine.v1.MachineService/CheckUpdate"
+	// MachineServiceStageUpdateProcedure is the fully-qualified name of the MachineService's
+	// StageUpdate RPC.
+	MachineServiceStageUpdateProcedure = "/mycelium.machine.v1.MachineService/StageUpdate"
+	// MachineServicePushUpdateProcedure is the fully-qualified name of the MachineService's PushUpdate
+	// RPC.
+	MachineServicePushUpdateProcedure = "/mycelium.machine.v1.MachineService/PushUpdate"
+	// MachineServiceTryUpdateProcedure is the fully-qualified name of the MachineService's TryUpdate
+	// RPC.
+	MachineServiceTryUpdateProcedure = "/mycelium.machine.v1.MachineService/TryUpdate"
+	// MachineServiceRollBackUpdateProcedure is the fully-qualified name of the MachineService's
+	// RollBackUpdate RPC.
+	MachineServiceRollBackUpdateProcedure = "/mycelium.machine.v1.MachineService/RollBackUpdate"
+	// MachineServiceHoldUpdateProcedure is the fully-qualified name of the MachineService's HoldUpdate
+	// RPC.
+	MachineServiceHoldUpdateProcedure = "/mycelium.machine.v1.MachineService/HoldUpdate"
+	// MachineServiceForgiveUpdateProcedure is the fully-qualified name of the MachineService's
+	// ForgiveUpdate RPC.
+	MachineServiceForgiveUpdateProcedure = "/mycelium.machine.v1.MachineService/ForgiveUpdate"
 	// EnrolmentServiceDescribeProcedure is the fully-qualified name of the EnrolmentService's Describe
 	// RPC.
 	EnrolmentServiceDescribeProcedure = "/mycelium.machine.v1.EnrolmentService/Describe"
@@ -143,6 +164,22 @@ type MachineServiceClient interface {
 	// GetKubeconfig returns a kubeconfig without a user: the caller's own
 	// certificate is what Kubernetes knows him by.
 	GetKubeconfig(context.Context, *connect.Request[v1.GetKubeconfigRequest]) (*connect.Response[v1.GetKubeconfigResponse], error)
+	// CheckUpdate asks the release server now and returns what it offers this node.
+	CheckUpdate(context.Context, *connect.Request[v1.CheckUpdateRequest]) (*connect.Response[v1.CheckUpdateResponse], error)
+	// StageUpdate fetches a release into the idle slot and returns when it is staged,
+	// or why it is not. Status.update shows how far it is.
+	StageUpdate(context.Context, *connect.Request[v1.StageUpdateRequest]) (*connect.Response[v1.StageUpdateResponse], error)
+	// PushUpdate stages an OS file by hand: a statement first, then data.
+	PushUpdate(context.Context) *connect.ClientStreamForClient[v1.PushUpdateRequest, v1.PushUpdateResponse]
+	// TryUpdate reboots into the release that is staged, on trial.
+	TryUpdate(context.Context, *connect.Request[v1.TryUpdateRequest]) (*connect.Response[v1.TryUpdateResponse], error)
+	// RollBackUpdate reboots into the other slot's release, which was good, and
+	// refuses the one that runs from then on.
+	RollBackUpdate(context.Context, *connect.Request[v1.RollBackUpdateRequest]) (*connect.Response[v1.RollBackUpdateResponse], error)
+	// HoldUpdate keeps the node from updating by itself, or lets it again.
+	HoldUpdate(context.Context, *connect.Request[v1.HoldUpdateRequest]) (*connect.Response[v1.HoldUpdateResponse], error)
+	// ForgiveUpdate lets a version that has failed here be installed again.
+	ForgiveUpdate(context.Context, *connect.Request[v1.ForgiveUpdateRequest]) (*connect.Response[v1.ForgiveUpdateResponse], error)
 }
 
 // NewMachineServiceClient constructs a client for the mycelium.machine.v1.MachineService service.
@@ -264,6 +301,48 @@ func NewMachineServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		checkUpdate: connect.NewClient[v1.CheckUpdateRequest, v1.CheckUpdateResponse](
+			httpClient,
+			baseURL+MachineServiceCheckUpdateProcedure,
+			connect.WithSchema(machineServiceMethods.ByName("CheckUpdate")),
+			connect.WithClientOptions(opts...),
+		),
+		stageUpdate: connect.NewClient[v1.StageUpdateRequest, v1.StageUpdateResponse](
+			httpClient,
+			baseURL+MachineServiceStageUpdateProcedure,
+			connect.WithSchema(machineServiceMethods.ByName("StageUpdate")),
+			connect.WithClientOptions(opts...),
+		),
+		pushUpdate: connect.NewClient[v1.PushUpdateRequest, v1.PushUpdateResponse](
+			httpClient,
+			baseURL+MachineServicePushUpdateProcedure,
+			connect.WithSchema(machineServiceMethods.ByName("PushUpdate")),
+			connect.WithClientOptions(opts...),
+		),
+		tryUpdate: connect.NewClient[v1.TryUpdateRequest, v1.TryUpdateResponse](
+			httpClient,
+			baseURL+MachineServiceTryUpdateProcedure,
+			connect.WithSchema(machineServiceMethods.ByName("TryUpdate")),
+			connect.WithClientOptions(opts...),
+		),
+		rollBackUpdate: connect.NewClient[v1.RollBackUpdateRequest, v1.RollBackUpdateResponse](
+			httpClient,
+			baseURL+MachineServiceRollBackUpdateProcedure,
+			connect.WithSchema(machineServiceMethods.ByName("RollBackUpdate")),
+			connect.WithClientOptions(opts...),
+		),
+		holdUpdate: connect.NewClient[v1.HoldUpdateRequest, v1.HoldUpdateResponse](
+			httpClient,
+			baseURL+MachineServiceHoldUpdateProcedure,
+			connect.WithSchema(machineServiceMethods.ByName("HoldUpdate")),
+			connect.WithClientOptions(opts...),
+		),
+		forgiveUpdate: connect.NewClient[v1.ForgiveUpdateRequest, v1.ForgiveUpdateResponse](
+			httpClient,
+			baseURL+MachineServiceForgiveUpdateProcedure,
+			connect.WithSchema(machineServiceMethods.ByName("ForgiveUpdate")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -286,6 +365,13 @@ type machineServiceClient struct {
 	getConfiguration   *connect.Client[v1.GetConfigurationRequest, v1.GetConfigurationResponse]
 	applyConfiguration *connect.Client[v1.ApplyConfigurationRequest, v1.ApplyConfigurationResponse]
 	getKubeconfig      *connect.Client[v1.GetKubeconfigRequest, v1.GetKubeconfigResponse]
+	checkUpdate        *connect.Client[v1.CheckUpdateRequest, v1.CheckUpdateResponse]
+	stageUpdate        *connect.Client[v1.StageUpdateRequest, v1.StageUpdateResponse]
+	pushUpdate         *connect.Client[v1.PushUpdateRequest, v1.PushUpdateResponse]
+	tryUpdate          *connect.Client[v1.TryUpdateRequest, v1.TryUpdateResponse]
+	rollBackUpdate     *connect.Client[v1.RollBackUpdateRequest, v1.RollBackUpdateResponse]
+	holdUpdate         *connect.Client[v1.HoldUpdateRequest, v1.HoldUpdateResponse]
+	forgiveUpdate      *connect.Client[v1.ForgiveUpdateRequest, v1.ForgiveUpdateResponse]
 }
 
 // GetStatus calls mycelium.machine.v1.MachineService.GetStatus.
@@ -373,6 +459,41 @@ func (c *machineServiceClient) GetKubeconfig(ctx context.Context, req *connect.R
 	return c.getKubeconfig.CallUnary(ctx, req)
 }
 
+// CheckUpdate calls mycelium.machine.v1.MachineService.CheckUpdate.
+func (c *machineServiceClient) CheckUpdate(ctx context.Context, req *connect.Request[v1.CheckUpdateRequest]) (*connect.Response[v1.CheckUpdateResponse], error) {
+	return c.checkUpdate.CallUnary(ctx, req)
+}
+
+// StageUpdate calls mycelium.machine.v1.MachineService.StageUpdate.
+func (c *machineServiceClient) StageUpdate(ctx context.Context, req *connect.Request[v1.StageUpdateRequest]) (*connect.Response[v1.StageUpdateResponse], error) {
+	return c.stageUpdate.CallUnary(ctx, req)
+}
+
+// PushUpdate calls mycelium.machine.v1.MachineService.PushUpdate.
+func (c *machineServiceClient) PushUpdate(ctx context.Context) *connect.ClientStreamForClient[v1.PushUpdateRequest, v1.PushUpdateResponse] {
+	return c.pushUpdate.CallClientStream(ctx)
+}
+
+// TryUpdate calls mycelium.machine.v1.MachineService.TryUpdate.
+func (c *machineServiceClient) TryUpdate(ctx context.Context, req *connect.Request[v1.TryUpdateRequest]) (*connect.Response[v1.TryUpdateResponse], error) {
+	return c.tryUpdate.CallUnary(ctx, req)
+}
+
+// RollBackUpdate calls mycelium.machine.v1.MachineService.RollBackUpdate.
+func (c *machineServiceClient) RollBackUpdate(ctx context.Context, req *connect.Request[v1.RollBackUpdateRequest]) (*connect.Response[v1.RollBackUpdateResponse], error) {
+	return c.rollBackUpdate.CallUnary(ctx, req)
+}
+
+// HoldUpdate calls mycelium.machine.v1.MachineService.HoldUpdate.
+func (c *machineServiceClient) HoldUpdate(ctx context.Context, req *connect.Request[v1.HoldUpdateRequest]) (*connect.Response[v1.HoldUpdateResponse], error) {
+	return c.holdUpdate.CallUnary(ctx, req)
+}
+
+// ForgiveUpdate calls mycelium.machine.v1.MachineService.ForgiveUpdate.
+func (c *machineServiceClient) ForgiveUpdate(ctx context.Context, req *connect.Request[v1.ForgiveUpdateRequest]) (*connect.Response[v1.ForgiveUpdateResponse], error) {
+	return c.forgiveUpdate.CallUnary(ctx, req)
+}
+
 // MachineServiceHandler is an implementation of the mycelium.machine.v1.MachineService service.
 type MachineServiceHandler interface {
 	GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.Status], error)
@@ -403,6 +524,22 @@ type MachineServiceHandler interface {
 	// GetKubeconfig returns a kubeconfig without a user: the caller's own
 	// certificate is what Kubernetes knows him by.
 	GetKubeconfig(context.Context, *connect.Request[v1.GetKubeconfigRequest]) (*connect.Response[v1.GetKubeconfigResponse], error)
+	// CheckUpdate asks the release server now and returns what it offers this node.
+	CheckUpdate(context.Context, *connect.Request[v1.CheckUpdateRequest]) (*connect.Response[v1.CheckUpdateResponse], error)
+	// StageUpdate fetches a release into the idle slot and returns when it is staged,
+	// or why it is not. Status.update shows how far it is.
+	StageUpdate(context.Context, *connect.Request[v1.StageUpdateRequest]) (*connect.Response[v1.StageUpdateResponse], error)
+	// PushUpdate stages an OS file by hand: a statement first, then data.
+	PushUpdate(context.Context, *connect.ClientStream[v1.PushUpdateRequest]) (*connect.Response[v1.PushUpdateResponse], error)
+	// TryUpdate reboots into the release that is staged, on trial.
+	TryUpdate(context.Context, *connect.Request[v1.TryUpdateRequest]) (*connect.Response[v1.TryUpdateResponse], error)
+	// RollBackUpdate reboots into the other slot's release, which was good, and
+	// refuses the one that runs from then on.
+	RollBackUpdate(context.Context, *connect.Request[v1.RollBackUpdateRequest]) (*connect.Response[v1.RollBackUpdateResponse], error)
+	// HoldUpdate keeps the node from updating by itself, or lets it again.
+	HoldUpdate(context.Context, *connect.Request[v1.HoldUpdateRequest]) (*connect.Response[v1.HoldUpdateResponse], error)
+	// ForgiveUpdate lets a version that has failed here be installed again.
+	ForgiveUpdate(context.Context, *connect.Request[v1.ForgiveUpdateRequest]) (*connect.Response[v1.ForgiveUpdateResponse], error)
 }
 
 // NewMachineServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -520,6 +657,48 @@ func NewMachineServiceHandler(svc MachineServiceHandler, opts ...connect.Handler
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	machineServiceCheckUpdateHandler := connect.NewUnaryHandler(
+		MachineServiceCheckUpdateProcedure,
+		svc.CheckUpdate,
+		connect.WithSchema(machineServiceMethods.ByName("CheckUpdate")),
+		connect.WithHandlerOptions(opts...),
+	)
+	machineServiceStageUpdateHandler := connect.NewUnaryHandler(
+		MachineServiceStageUpdateProcedure,
+		svc.StageUpdate,
+		connect.WithSchema(machineServiceMethods.ByName("StageUpdate")),
+		connect.WithHandlerOptions(opts...),
+	)
+	machineServicePushUpdateHandler := connect.NewClientStreamHandler(
+		MachineServicePushUpdateProcedure,
+		svc.PushUpdate,
+		connect.WithSchema(machineServiceMethods.ByName("PushUpdate")),
+		connect.WithHandlerOptions(opts...),
+	)
+	machineServiceTryUpdateHandler := connect.NewUnaryHandler(
+		MachineServiceTryUpdateProcedure,
+		svc.TryUpdate,
+		connect.WithSchema(machineServiceMethods.ByName("TryUpdate")),
+		connect.WithHandlerOptions(opts...),
+	)
+	machineServiceRollBackUpdateHandler := connect.NewUnaryHandler(
+		MachineServiceRollBackUpdateProcedure,
+		svc.RollBackUpdate,
+		connect.WithSchema(machineServiceMethods.ByName("RollBackUpdate")),
+		connect.WithHandlerOptions(opts...),
+	)
+	machineServiceHoldUpdateHandler := connect.NewUnaryHandler(
+		MachineServiceHoldUpdateProcedure,
+		svc.HoldUpdate,
+		connect.WithSchema(machineServiceMethods.ByName("HoldUpdate")),
+		connect.WithHandlerOptions(opts...),
+	)
+	machineServiceForgiveUpdateHandler := connect.NewUnaryHandler(
+		MachineServiceForgiveUpdateProcedure,
+		svc.ForgiveUpdate,
+		connect.WithSchema(machineServiceMethods.ByName("ForgiveUpdate")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/mycelium.machine.v1.MachineService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case MachineServiceGetStatusProcedure:
@@ -556,6 +735,20 @@ func NewMachineServiceHandler(svc MachineServiceHandler, opts ...connect.Handler
 			machineServiceApplyConfigurationHandler.ServeHTTP(w, r)
 		case MachineServiceGetKubeconfigProcedure:
 			machineServiceGetKubeconfigHandler.ServeHTTP(w, r)
+		case MachineServiceCheckUpdateProcedure:
+			machineServiceCheckUpdateHandler.ServeHTTP(w, r)
+		case MachineServiceStageUpdateProcedure:
+			machineServiceStageUpdateHandler.ServeHTTP(w, r)
+		case MachineServicePushUpdateProcedure:
+			machineServicePushUpdateHandler.ServeHTTP(w, r)
+		case MachineServiceTryUpdateProcedure:
+			machineServiceTryUpdateHandler.ServeHTTP(w, r)
+		case MachineServiceRollBackUpdateProcedure:
+			machineServiceRollBackUpdateHandler.ServeHTTP(w, r)
+		case MachineServiceHoldUpdateProcedure:
+			machineServiceHoldUpdateHandler.ServeHTTP(w, r)
+		case MachineServiceForgiveUpdateProcedure:
+			machineServiceForgiveUpdateHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -631,6 +824,34 @@ func (UnimplementedMachineServiceHandler) ApplyConfiguration(context.Context, *c
 
 func (UnimplementedMachineServiceHandler) GetKubeconfig(context.Context, *connect.Request[v1.GetKubeconfigRequest]) (*connect.Response[v1.GetKubeconfigResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("mycelium.machine.v1.MachineService.GetKubeconfig is not implemented"))
+}
+
+func (UnimplementedMachineServiceHandler) CheckUpdate(context.Context, *connect.Request[v1.CheckUpdateRequest]) (*connect.Response[v1.CheckUpdateResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("mycelium.machine.v1.MachineService.CheckUpdate is not implemented"))
+}
+
+func (UnimplementedMachineServiceHandler) StageUpdate(context.Context, *connect.Request[v1.StageUpdateRequest]) (*connect.Response[v1.StageUpdateResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("mycelium.machine.v1.MachineService.StageUpdate is not implemented"))
+}
+
+func (UnimplementedMachineServiceHandler) PushUpdate(context.Context, *connect.ClientStream[v1.PushUpdateRequest]) (*connect.Response[v1.PushUpdateResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("mycelium.machine.v1.MachineService.PushUpdate is not implemented"))
+}
+
+func (UnimplementedMachineServiceHandler) TryUpdate(context.Context, *connect.Request[v1.TryUpdateRequest]) (*connect.Response[v1.TryUpdateResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("mycelium.machine.v1.MachineService.TryUpdate is not implemented"))
+}
+
+func (UnimplementedMachineServiceHandler) RollBackUpdate(context.Context, *connect.Request[v1.RollBackUpdateRequest]) (*connect.Response[v1.RollBackUpdateResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("mycelium.machine.v1.MachineService.RollBackUpdate is not implemented"))
+}
+
+func (UnimplementedMachineServiceHandler) HoldUpdate(context.Context, *connect.Request[v1.HoldUpdateRequest]) (*connect.Response[v1.HoldUpdateResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("mycelium.machine.v1.MachineService.HoldUpdate is not implemented"))
+}
+
+func (UnimplementedMachineServiceHandler) ForgiveUpdate(context.Context, *connect.Request[v1.ForgiveUpdateRequest]) (*connect.Response[v1.ForgiveUpdateResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("mycelium.machine.v1.MachineService.ForgiveUpdate is not implemented"))
 }
 
 // EnrolmentServiceClient is a client for the mycelium.machine.v1.EnrolmentService service.
