@@ -15,6 +15,12 @@
 //	      nameservers: [192.168.1.1]
 package config
 
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
 // APIVersion and Kind are what a document must begin with.
 const (
 	APIVersion = "mycelium.os/v1alpha1"
@@ -41,6 +47,7 @@ type Config struct {
 	Time       Time       `yaml:"time"`
 	Membership Membership `yaml:"membership"`
 	Kubernetes Kubernetes `yaml:"kubernetes"`
+	Update     Update     `yaml:"update"`
 	Console    Console    `yaml:"console"`
 }
 
@@ -94,6 +101,114 @@ type Membership struct {
 type Kubernetes struct {
 	// Labels are put on the node when it registers.
 	Labels map[string]string `yaml:"labels" change:"now"`
+}
+
+// Update is where the node's next operating systems come from, who may send one by
+// hand, and when it takes them by itself.
+type Update struct {
+	// Server is the URL of a release repository, http or https: its metadata is
+	// signed, so that http does as well.
+	Server string `yaml:"server" change:"now"`
+	// Root is the digest of the repository's first root metadata, as "mycelium
+	// release create" prints it: "sha256:" and 64 hexadecimal digits. Releases that do
+	// not go back to it are refused.
+	Root string `yaml:"root" change:"now"`
+	// Channel is which of the repository's releases the node follows; the default is
+	// stable.
+	Channel string `yaml:"channel" change:"now"`
+	// Automatic lets the node update by itself, within Window, one node of the
+	// network after the other.
+	Automatic bool `yaml:"automatic" change:"now"`
+	// Window is when the node may start an update by itself; the default is always.
+	Window Window `yaml:"window"`
+	// Interval is the mean time between two questions to the server, as "30m"; at
+	// least a minute. The default is 30 minutes.
+	Interval string `yaml:"interval" change:"now"`
+	// Trial is how long a new system may take to show that it works before the old
+	// one is taken back, as "10m", from a minute to two hours. The default is 10 minutes.
+	Trial string `yaml:"trial" change:"now"`
+	// Developers are public keys of who may push an operating system by hand, as
+	// "mycelium update key" prints them.
+	Developers []string `yaml:"developers" change:"now"`
+	// Checks are the owner's own: each must pass in a new system before it is kept.
+	Checks []Check `yaml:"checks" change:"now"`
+}
+
+// Window is a time of the day, in UTC.
+type Window struct {
+	// Days are of mon, tue, wed, thu, fri, sat and sun; the default is every day. A
+	// window over midnight belongs to the day on which it begins.
+	Days []string `yaml:"days" change:"now"`
+	// From and To are "HH:MM"; To may be earlier, on the next day. Without both the
+	// window is the whole day.
+	From string `yaml:"from" change:"now"`
+	// To is when the window ends.
+	To string `yaml:"to" change:"now"`
+}
+
+// Check asks a service, of exactly one of the kinds HTTP and TCP.
+type Check struct {
+	// Name is what the check is called when it fails.
+	Name string `yaml:"name"`
+	// HTTP is a URL that must answer a GET with a status below 400.
+	HTTP string `yaml:"http"`
+	// TCP is "host:port" that must accept a connection.
+	TCP string `yaml:"tcp"`
+}
+
+// Defaults of Update.
+const (
+	DefaultChannel  = "stable"
+	DefaultInterval = 30 * time.Minute
+	DefaultTrial    = 10 * time.Minute
+)
+
+// FollowedChannel is the channel, or its default.
+func (u Update) FollowedChannel() string {
+	if u.Channel == "" {
+		return DefaultChannel
+	}
+	return u.Channel
+}
+
+// PollInterval is the interval, or its default.
+func (u Update) PollInterval() time.Duration { return durationOr(u.Interval, DefaultInterval) }
+
+// TrialTime is how long a trial may take, or its default.
+func (u Update) TrialTime() time.Duration { return durationOr(u.Trial, DefaultTrial) }
+
+func durationOr(text string, def time.Duration) time.Duration {
+	if d, err := time.ParseDuration(text); err == nil {
+		return d
+	}
+	return def
+}
+
+// Contains reports whether the window is open at t.
+func (w Window) Contains(t time.Time) bool {
+	t = t.UTC()
+	if w.From == "" || w.To == "" {
+		return w.on(t)
+	}
+	from, to, now := minuteOf(w.From), minuteOf(w.To), t.Hour()*60+t.Minute()
+	if from < to {
+		return w.on(t) && from <= now && now < to
+	}
+	return w.on(t) && now >= from || w.on(t.AddDate(0, 0, -1)) && now < to
+}
+
+// on reports whether the window may begin on the day of t.
+func (w Window) on(t time.Time) bool {
+	return len(w.Days) == 0 || slices.Contains(w.Days, strings.ToLower(t.Weekday().String()[:3]))
+}
+
+// minuteOf returns the minute of the day of "HH:MM", -1 when it is none.
+func minuteOf(text string) int {
+	t, err := time.Parse("15:04", text)
+	if err != nil || len(text) != 5 {
+		return -1
+	}
+	return t.Hour()*60 + t.Minute()
 }
 
 // Console is what the node shows on its screen.
