@@ -151,6 +151,41 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
+// TestPowerCutAfterDamage: when a power cut has left one copy, either one, the next
+// change does not give that one up before there is another.
+func TestPowerCutAfterDamage(t *testing.T) {
+	const size = 12 * mib
+	for _, damaged := range []int64{512, size - 512} {
+		for cut := 0; ; cut++ {
+			disk := make(memDisk, size)
+			if err := testTable(t, 512, size).Write(disk); err != nil {
+				t.Fatal(err)
+			}
+			clear(disk[damaged:][:512])
+			changed, err := Read(disk, size)
+			if err != nil || changed.Damage == nil {
+				t.Fatalf("%v, %v", changed, err)
+			}
+			p := changed.Partitions[1]
+			p.Name = "changed"
+			if err := changed.Set(p); err != nil {
+				t.Fatal(err)
+			}
+			err = changed.Write(&cutDisk{memDisk: disk, left: cut})
+			got, readErr := Read(disk, size)
+			if readErr != nil {
+				t.Fatalf("damaged at %d, cut after %d writes: %v", damaged, cut, readErr)
+			}
+			if err == nil {
+				if got.Damage != nil || got.Partitions[1].Name != "changed" {
+					t.Errorf("damaged at %d: %v, %v", damaged, got.Partitions[1], got.Damage)
+				}
+				break
+			}
+		}
+	}
+}
+
 // cutDisk tears the write after the last one allowed: half of it arrives.
 type cutDisk struct {
 	memDisk

@@ -66,7 +66,7 @@ func Read(r io.ReaderAt, diskBytes int64) (*Table, error) {
 		}
 		t, backup := readCopy(r, ss, diskBytes, uint64(last))
 		if backup == nil {
-			t.Damage = fmt.Errorf("primary partition table: %w", primary)
+			t.Damage, t.backupOnly = fmt.Errorf("primary partition table: %w", primary), true
 			return t, nil
 		}
 		if !errors.Is(primary, ErrNoTable) || !errors.Is(backup, ErrNoTable) {
@@ -153,12 +153,12 @@ func readHeader(r io.ReaderAt, sectorSize int, lba, sectors uint64) (*header, er
 // decodeEntries fills t.Partitions from the entry array.
 func (t *Table) decodeEntries(array []byte) error {
 	for i := range t.count {
+		if GUID(array[i*t.size:][:16]).IsZero() { // most are, and need not be decoded
+			continue
+		}
 		var e entry
 		if err := binary.Read(bytes.NewReader(array[i*t.size:]), binary.LittleEndian, &e); err != nil {
 			return fmt.Errorf("entry %d: %w", i+1, err)
-		}
-		if e.Type.IsZero() {
-			continue
 		}
 		n := 0
 		for n < nameUnits && e.Name[n] != 0 {

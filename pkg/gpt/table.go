@@ -51,6 +51,7 @@ type Table struct {
 
 	sectors    uint64 // of the disk, as far as the table knows it: backup header's LBA + 1
 	entriesLBA uint64 // of the primary copy
+	backupOnly bool   // the primary copy is damaged
 	count      int    // entries in the array
 	size       int    // bytes of an entry
 }

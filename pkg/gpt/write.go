@@ -12,7 +12,8 @@ import (
 // Write stores both copies and the protective MBR. The backup copy is whole
 // before the primary one is touched, each array before its header; when w has a
 // Sync method (as *os.File has) it is called between the two and at the end, so
-// that after a power cut one copy is whole: the old or the new.
+// that after a power cut one copy is whole: the old or the new. When Read found
+// the primary copy damaged, that one comes first: the backup is the only one.
 func (t *Table) Write(w io.WriterAt) error {
 	if err := t.check(); err != nil {
 		return fmt.Errorf("write the partition table: %w", err)
@@ -21,18 +22,27 @@ func (t *Table) Write(w io.WriterAt) error {
 	last := t.sectors - 1
 	backup := t.encodeHeader(last, 1, last-t.entrySectors(), array)
 	primary := t.encodeHeader(1, last, t.entriesLBA, array)
-	steps := []struct {
+	type step struct {
 		what string
 		lba  uint64
 		data []byte
-	}{
+	}
+	sync := step{}
+	steps := []step{
 		{"backup entries", last - t.entrySectors(), array},
 		{"backup header", last, backup},
-		{"", 0, nil},
+		sync,
+	}
+	front := []step{
 		{"protective MBR", 0, t.protectiveMBR()},
 		{"primary entries", t.entriesLBA, array},
 		{"primary header", 1, primary},
-		{"", 0, nil},
+		sync,
+	}
+	if t.backupOnly {
+		steps = append(front, steps...)
+	} else {
+		steps = append(steps, front...)
 	}
 	for _, s := range steps {
 		if s.data == nil {
@@ -47,7 +57,7 @@ func (t *Table) Write(w io.WriterAt) error {
 			return fmt.Errorf("write the partition table's %s: %w", s.what, err)
 		}
 	}
-	t.Damage = nil
+	t.Damage, t.backupOnly = nil, false
 	return nil
 }
 

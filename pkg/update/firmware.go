@@ -25,5 +25,13 @@ type Content interface {
 	Write(r io.Reader, size int64) error
 	// Open reads what is in the slot, from the disk and not from a cache: size
 	// bytes. The caller must close it.
-	Open(size int64) (io.ReadCloser, error)
+	Open(size int64) (File, error)
+}
+
+// File is what is in a slot, open for reading.
+type File interface {
+	io.ReadSeekCloser
+	io.ReaderAt
+	// Size is in bytes.
+	Size() int64
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 )
 
 func TestJournal(t *testing.T) {
@@ -16,7 +17,7 @@ func TestJournal(t *testing.T) {
 	}
 	want := trying()
 	want.Refused = []Refusal{{v3, "x"}}
-	want.Verdicts = []Verdict{{v3, Bad, "x"}}
+	want.Verdicts = []Verdict{{Release: v3, Phase: Bad, Reason: "x", Time: time.Date(2026, 11, 1, 2, 3, 4, 0, time.UTC)}}
 	if err := j.Save(want); err != nil {
 		t.Fatal(err)
 	}

@@ -123,9 +123,14 @@ func (s *slotDisk) Write(r io.Reader, size int64) error {
 	return nil
 }
 
-func (s *slotDisk) Open(int64) (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader(s.durable)), nil
+func (s *slotDisk) Open(int64) (File, error) {
+	return memoryFile{bytes.NewReader(s.durable)}, nil
 }
+
+// memoryFile is a File in memory.
+type memoryFile struct{ *bytes.Reader }
+
+func (memoryFile) Close() error { return nil }
 
 // held returns the release that a slot holds whole; nil when none.
 func (m *machine) held(slot string) *file {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"golang.org/x/mod/semver"
 )
@@ -90,6 +91,8 @@ type Verdict struct {
 	// Phase is Good or Bad, or Staged for a trial that was put off.
 	Phase  Phase  `json:"phase"`
 	Reason string `json:"reason,omitempty"`
+	// Time is when, by the machine's clock; zero when it has none.
+	Time time.Time `json:"time,omitzero"`
 }
 
 // State is all that is known of a machine's slots. Its zero value is that of a
@@ -151,6 +154,9 @@ type Written struct {
 
 // Start: the release in a slot is to be tried.
 type Start struct{ Slot string }
+
+// Denied: the firmware cannot start the trial again. It is over without a verdict.
+type Denied struct{ Reason string }
 
 // Passed: the trial that runs has passed the health gate.
 type Passed struct{}
@@ -214,7 +220,8 @@ func (e Booted) apply(s *State) error {
 	switch {
 	case e.Running != e.Default && (running.Phase == Trial || running.Phase == Staged):
 		// Staged: the firmware was asked, and then said that it had failed.
-		running.Phase, running.Began = Trial, true
+		// What was put off is not any more.
+		running.Phase, running.Began, running.PutOff = Trial, true, false
 		s.Slots[e.Running] = running
 	case e.Running != e.Default: // somebody chose it by hand: it is as it was
 	case running.Phase == Trial: // the power went between the firmware's change and the journal's
@@ -335,6 +342,15 @@ func (e Start) apply(s *State) error {
 	slot.Tries--
 	slot.Began, slot.PutOff, slot.Reason = false, false, ""
 	s.Slots[e.Slot] = slot
+	return nil
+}
+
+func (e Denied) apply(s *State) error {
+	name := s.OnTrial()
+	if name == "" || name == s.Running {
+		return fmt.Errorf("%w: no trial waits for its next start", ErrTransition)
+	}
+	s.settle(name, Staged, e.Reason)
 	return nil
 }
 

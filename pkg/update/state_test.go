@@ -84,6 +84,11 @@ func TestTransitions(t *testing.T) {
 		{"the power went between the firmware and the journal", trying(), Booted{"B", "B", v2}, "good 1.1.0", nil},
 		{"somebody starts a bad one by hand", with(Slot{Phase: Bad, Release: v2, Reason: "x"}), Booted{"B", "A", v2}, "bad 1.1.0 x", nil},
 
+		{"denied its next start", with(Slot{Phase: Trial, Release: v2, Tries: 1, Began: true}), Denied{"full"}, "staged 1.1.0 full", nil},
+		{"denied while it runs", trying(), Denied{"full"}, "", ErrTransition},
+		{"denied without a trial", with(Slot{Phase: Staged, Release: v2}), Denied{"full"}, "", ErrTransition},
+		{"what was put off comes up", with(Slot{Phase: Trial, Release: v2, PutOff: true, Reason: "x"}), Booted{"B", "A", v2}, "trial 1.1.0 began x", nil},
+
 		{"passed", trying(), Passed{}, "good 1.1.0", nil},
 		{"failed", trying(), Failed{"no address"}, "bad 1.1.0 no address", nil},
 		{"put off", trying(), PutOff{"a reboot"}, "trial 1.1.0 tries=1 began put-off a reboot", nil},

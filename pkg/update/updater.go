@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Config is what an Updater works with.
@@ -20,6 +21,8 @@ type Config struct {
 	Slots map[string]Content
 	// Release is what runs.
 	Release Release
+	// Now gives verdicts their time; nil for none.
+	Now func() time.Time
 }
 
 // Next says what the caller has to do.
@@ -40,6 +43,10 @@ const (
 // concurrent use.
 type Updater struct {
 	cfg Config
+
+	// work is held while something is done with a slot, the firmware or the journal,
+	// which is long while a slot is written. Its holder alone changes state, holding mu.
+	work sync.Mutex
 
 	mu    sync.Mutex
 	state State
@@ -94,7 +101,11 @@ func (u *Updater) resume(standard string) (Next, error) {
 		return Reboot, nil
 	}
 	if name := u.state.OnTrial(); name != "" {
-		return Reboot, u.start(name)
+		if err := u.start(name); err != nil {
+			// What runs is good: it is better off with what is staged than without updates.
+			return Nothing, u.apply(Denied{err.Error()})
+		}
+		return Reboot, nil
 	}
 	return Nothing, nil
 }
@@ -105,14 +116,24 @@ func (u *Updater) apply(e Event) error {
 	if err != nil {
 		return err
 	}
+	if i := len(n.Verdicts) - 1; u.cfg.Now != nil && i >= 0 && n.Verdicts[i].Time.IsZero() {
+		n.Verdicts[i].Time = u.cfg.Now().UTC().Truncate(time.Second)
+	}
 	if err := u.cfg.Journal.Save(n); err != nil {
 		return err
 	}
-	u.state = n
+	u.set(n)
 	return nil
 }
 
-// State returns what is known of the slots.
+func (u *Updater) set(s State) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.state = s
+}
+
+// State returns what is known of the slots. It does not wait for anything, also
+// while a release is installed.
 func (u *Updater) State() State {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -120,22 +141,36 @@ func (u *Updater) State() State {
 }
 
 // idle returns the slot that is neither run nor started by itself.
-func (u *Updater) idle() (string, error) {
+func (u *Updater) idle(s State) (string, error) {
+	if name := s.OnTrial(); name != "" {
+		return "", fmt.Errorf("%w: %s is on trial in slot %s: wait for its verdict", ErrBusy, s.Slot(name).Release, name)
+	}
 	for _, name := range slices.Sorted(maps.Keys(u.cfg.Slots)) {
-		if name != u.state.Running && name != u.state.Default {
+		if name != s.Running && name != s.Default {
 			return name, nil
 		}
 	}
 	return "", fmt.Errorf("%w: every slot is in use until the machine has rebooted", ErrInUse)
 }
 
+// Allowed says why Install would refuse a release; nil when it would not.
+func (u *Updater) Allowed(release Release, force, downgrade bool) error {
+	s := u.State()
+	name, err := u.idle(s)
+	if err != nil {
+		return err
+	}
+	_, err = s.Apply(Begin{Slot: name, Release: release, Force: force, Downgrade: downgrade})
+	return err
+}
+
 // Install writes the release, whose file r is, to the idle slot and reads it
 // back. The release is then Staged. Of an error nothing is left but an empty slot.
 // Force and downgrade are as in Begin.
 func (u *Updater) Install(ctx context.Context, release Release, r io.Reader, force, downgrade bool) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	name, err := u.idle()
+	u.work.Lock()
+	defer u.work.Unlock()
+	name, err := u.idle(u.state)
 	if err != nil {
 		return err
 	}
@@ -189,9 +224,9 @@ func (c *contextReader) Read(p []byte) (int, error) {
 // Try makes the next start be of the release that is Staged. The caller reboots.
 // The slot is read once more before: what was staged may be long ago.
 func (u *Updater) Try(ctx context.Context) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	name, err := u.idle()
+	u.work.Lock()
+	defer u.work.Unlock()
+	name, err := u.idle(u.state)
 	if err != nil {
 		return err
 	}
@@ -218,7 +253,7 @@ func (u *Updater) start(name string) error {
 		if saved := u.cfg.Journal.Save(before); saved != nil {
 			return errors.Join(err, saved)
 		}
-		u.state = before
+		u.set(before)
 		return errors.Join(err, u.cfg.Firmware.Untry())
 	}
 	return nil
@@ -226,8 +261,8 @@ func (u *Updater) start(name string) error {
 
 // Pass makes the release on trial the one that is started from now on.
 func (u *Updater) Pass() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	u.work.Lock()
+	defer u.work.Unlock()
 	n, err := u.state.Apply(Passed{})
 	if err != nil {
 		return err
@@ -242,8 +277,8 @@ func (u *Updater) Pass() error {
 
 // Fail gives the release on trial up. The caller reboots, into the old one.
 func (u *Updater) Fail(reason string) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	u.work.Lock()
+	defer u.work.Unlock()
 	if err := u.apply(Failed{reason}); err != nil {
 		return err
 	}
@@ -251,11 +286,15 @@ func (u *Updater) Fail(reason string) error {
 }
 
 // Leave must be called before a reboot or a shutdown on purpose. It puts a trial
-// off; when none runs, it does nothing.
+// off; when none runs, it does nothing and waits for nothing: a release may be
+// being installed whose file does not come.
 func (u *Updater) Leave(reason string) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.state.Slot(u.state.Running).Phase != Trial {
+	if s := u.State(); s.Slot(s.Running).Phase != Trial {
+		return nil
+	}
+	u.work.Lock()
+	defer u.work.Unlock()
+	if u.state.Slot(u.state.Running).Phase != Trial { // it has just been judged
 		return nil
 	}
 	return u.apply(PutOff{reason})
@@ -264,8 +303,8 @@ func (u *Updater) Leave(reason string) error {
 // Rollback makes the other slot's release, which was good, the default again, and
 // remembers the one that runs as refused. The caller reboots.
 func (u *Updater) Rollback(reason string) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	u.work.Lock()
+	defer u.work.Unlock()
 	if err := u.apply(RolledBack{reason}); err != nil {
 		return err
 	}
@@ -278,7 +317,7 @@ func (u *Updater) Rollback(reason string) error {
 // Forgive lets a version that failed here be installed again; every one when
 // version is empty.
 func (u *Updater) Forgive(version string) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	u.work.Lock()
+	defer u.work.Unlock()
 	return u.apply(Forgiven{version})
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // faulty is a machine's slot, firmware or journal with a fault.
@@ -51,13 +52,13 @@ func (f *faultySlot) Write(r io.Reader, size int64) error {
 	return f.slotDisk.Write(r, size)
 }
 
-func (f *faultySlot) Open(size int64) (io.ReadCloser, error) {
+func (f *faultySlot) Open(size int64) (File, error) {
 	if !f.flip {
 		return f.slotDisk.Open(size)
 	}
 	b := bytes.Clone(f.durable)
 	b[len(b)/2] ^= 1
-	return io.NopCloser(bytes.NewReader(b)), nil
+	return memoryFile{bytes.NewReader(b)}, nil
 }
 
 // start boots m into its default slot with faults to be set.
@@ -285,4 +286,28 @@ func TestForeignSlots(t *testing.T) {
 	if _, _, err := Boot(Config{Firmware: l, Journal: l, Slots: map[string]Content{"A": m.slots["A"], "B": m.slots["B"]}}); err == nil || !strings.Contains(err.Error(), `"USB"`) {
 		t.Error(err)
 	}
+}
+
+// TestWhileInstalling: an upload that does not come keeps nobody from seeing the
+// state, nor the machine from being rebooted.
+func TestWhileInstalling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := newFile("1.0.0", works), newFile("1.1.0", works)
+		u, _, _ := start(t, newMachine(1, first))
+		r, w := io.Pipe()
+		done := make(chan error)
+		go func() { done <- u.Install(t.Context(), second.Release, r, false, false) }()
+		synctest.Wait() // it waits for the first byte
+		wantPhase(t, u, "B", Empty)
+		if err := u.Leave("a reboot"); err != nil {
+			t.Error(err)
+		}
+		if err := u.Allowed(second.Release, false, false); err != nil {
+			t.Error(err)
+		}
+		w.CloseWithError(io.ErrUnexpectedEOF)
+		if err := <-done; err == nil {
+			t.Error("half a release is installed")
+		}
+	})
 }

@@ -80,7 +80,7 @@ func (s *Slot) Write(r io.Reader, size int64) error {
 
 // Open implements update.Content: it reads the file's content where Write puts
 // it, and before that, that the file system says so too.
-func (s *Slot) Open(size int64) (io.ReadCloser, error) {
+func (s *Slot) Open(size int64) (update.File, error) {
 	f, err := s.fs(size, nil)
 	if err != nil {
 		return nil, err
@@ -92,8 +92,13 @@ func (s *Slot) Open(size int64) (io.ReadCloser, error) {
 	if err := s.compare(f, offset); err != nil {
 		return nil, err
 	}
-	return io.NopCloser(io.NewSectionReader(s.Disk, s.Offset+offset, size)), nil
+	return file{io.NewSectionReader(s.Disk, s.Offset+offset, size)}, nil
 }
+
+// file is what Open returns; there is nothing to close.
+type file struct{ *io.SectionReader }
+
+func (file) Close() error { return nil }
 
 // compare wants the tables and directories, all of which lie before the file's
 // content, to be those of f: a flipped bit there is as bad as one in the file.

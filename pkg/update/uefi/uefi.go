@@ -46,6 +46,10 @@ type Firmware struct {
 	Slots []string
 	// File is the operating system's file in a slot, with backslashes.
 	File string
+
+	// before, when it is set, is called before a variable is changed, with the name of
+	// its file, and fails the change with its error: tests cut the power there.
+	before func(file string) error
 }
 
 var _ update.Firmware = (*Firmware)(nil)
@@ -150,11 +154,21 @@ func (f *Firmware) TryOnce(slot string) error {
 	}
 	name := fmt.Sprintf("Boot%04X", number)
 	if option := loadOption(p, f.File); string(old) != string(option) {
-		if err := v.set(name, option); err != nil {
+		if err := f.change(name, func() error { return v.set(name, option) }); err != nil {
 			return err
 		}
 	}
-	return v.set("BootNext", binary.LittleEndian.AppendUint16(nil, number))
+	return f.change("BootNext", func() error { return v.set("BootNext", binary.LittleEndian.AppendUint16(nil, number)) })
+}
+
+// change changes a variable of the global vendor.
+func (f *Firmware) change(name string, how func() error) error {
+	if f.before != nil {
+		if err := f.before(variables(f.Variables).path(name, global)); err != nil {
+			return err
+		}
+	}
+	return how()
 }
 
 var bootEntry = regexp.MustCompile(`^Boot([0-9A-F]{4})-` + global + `$`)
@@ -206,7 +220,7 @@ func (f *Firmware) Untry() error {
 	if option == nil || len(next) != 2 || binary.LittleEndian.Uint16(next) != number {
 		return nil
 	}
-	return v.remove("BootNext")
+	return f.change("BootNext", func() error { return v.remove("BootNext") })
 }
 
 // decodeUTF16 decodes a little-endian, zero-terminated string.
