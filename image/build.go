@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/mod/semver"
+
 	"github.com/digital-mycelium/os/board"
 	"github.com/digital-mycelium/os/image/cache"
 	"github.com/digital-mycelium/os/image/disk"
@@ -48,6 +50,8 @@ type Options struct {
 	Out string
 	// Log gets a line when a step begins and when it ends.
 	Log io.Writer
+	// Version is the release's; the one of the source when empty (SourceVersion).
+	Version string
 	// Config is the machine configuration on the disk image, disk.ExampleConfig
 	// when empty. The OS file does not depend on it.
 	Config []byte
@@ -79,6 +83,12 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	}
 	if b.version, err = SourceVersion(ctx, o.RepoRoot); err != nil {
 		return nil, err
+	}
+	if o.Version != "" {
+		if !semver.IsValid("v" + o.Version) {
+			return nil, fmt.Errorf("version %q: write a semantic version such as 1.2.3", o.Version)
+		}
+		b.version.Name = o.Version
 	}
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return nil, fmt.Errorf("create the output directory: %w", err)
