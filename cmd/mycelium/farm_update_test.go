@@ -11,6 +11,7 @@ import (
 
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/identity"
+	"github.com/digital-mycelium/os/pkg/update/delta"
 )
 
 // eventList is what happened in a farm, in order.
@@ -181,4 +182,6 @@ func (s *fakeSlots) Forgive(version string) error {
 	return nil
 }
 
-func (s *fakeSlots) File(string) (io.ReadSeekCloser, error) { return nil, api.ErrNotFound }
+func (s *fakeSlots) File(string) (io.ReadSeekCloser, delta.PeerState, error) {
+	return nil, delta.PeerState{Phase: delta.None}, nil
+}

@@ -56,6 +56,10 @@ func (c *Client) network() machinev1connect.NetworkServiceClient {
 	return machinev1connect.NewNetworkServiceClient(c.http, c.base, clientOptions()...)
 }
 
+// OSFiles returns what asks the node for OS files at OSFilePath (delta.HTTPPeer):
+// the client's own connections, and the node's base URL.
+func (c *Client) OSFiles() (*http.Client, string) { return c.http, c.base }
+
 // Close ends the client's idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

@@ -47,6 +47,8 @@ const (
 	EventShutdown = "shutdown"
 	// EventReset is a step of a reset, which wipes the node: Text.
 	EventReset = "reset"
+	// EventUpdate is a step of an update, or its verdict: Text.
+	EventUpdate = "update"
 	// EventFatal is a failure that the boot cannot go on from: Text.
 	EventFatal = "fatal"
 )
@@ -133,7 +135,7 @@ func ParseConsole(line string) (ConsoleEvent, bool) {
 		e.Seconds, ok = parseSeconds(arg)
 	case EventAddress, EventService:
 		e.Name, e.Text, ok = strings.Cut(arg, " ")
-	case EventConfiguration, EventProblem, EventSolved, EventEnrolment, EventMembership, EventShutdown, EventReset, EventFatal:
+	case EventConfiguration, EventProblem, EventSolved, EventEnrolment, EventMembership, EventShutdown, EventReset, EventUpdate, EventFatal:
 		e.Text = arg
 	default:
 		ok = false

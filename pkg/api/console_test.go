@@ -24,6 +24,7 @@ func TestConsoleRoundTrip(t *testing.T) {
 		{"mycelium: membership: member myc1-a34p as server", ConsoleEvent{Kind: EventMembership, Text: "member myc1-a34p as server"}},
 		{"mycelium: shutdown: stopping pods", ConsoleEvent{Kind: EventShutdown, Text: "stopping pods"}},
 		{"mycelium: reset: wiping DATA", ConsoleEvent{Kind: EventReset, Text: "wiping DATA"}},
+		{"mycelium: update: 1.2.3 is on trial", ConsoleEvent{Kind: EventUpdate, Text: "1.2.3 is on trial"}},
 		{"mycelium: fatal: phase root: no /root.img", ConsoleEvent{Kind: EventFatal, Text: "phase root: no /root.img"}},
 	}
 	for _, tt := range tests {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/digital-mycelium/os/pkg/config"
 	"github.com/digital-mycelium/os/pkg/identity"
+	"github.com/digital-mycelium/os/pkg/update/delta"
 )
 
 // t0 is when the networks of tests are founded.
@@ -412,23 +413,23 @@ func (u fakeUpdates) Hold(on bool, reason string) error {
 }
 func (u fakeUpdates) Forgive(version string) error { u.called("forgive " + version); return u.err }
 
-func (u fakeUpdates) File(digest string) (io.ReadSeekCloser, error) {
+func (u fakeUpdates) File(digest string) (io.ReadSeekCloser, delta.PeerState, error) {
 	u.called("file " + digest)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	content, ok := u.files[digest]
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("OS file %s: %w", digest, ErrNotFound)
+		return nil, delta.PeerState{Phase: delta.None}, nil
 	case content == "":
-		return nil, fmt.Errorf("OS file %s: %w", digest, ErrNotYet)
+		return nil, delta.PeerState{Phase: delta.Fetching, Have: 7, Leading: true}, nil
 	case content == "broken":
-		return nil, errors.New("the disk is gone")
+		return nil, delta.PeerState{}, errors.New("the disk is gone")
 	}
 	return struct {
 		io.ReadSeeker
 		io.Closer
-	}{strings.NewReader(content), io.NopCloser(nil)}, nil
+	}{strings.NewReader(content), io.NopCloser(nil)}, delta.PeerState{Phase: delta.Whole}, nil
 }
 
 // fakePeers is a Peers in memory.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/digital-mycelium/os/pkg/config"
 	"github.com/digital-mycelium/os/pkg/identity"
+	"github.com/digital-mycelium/os/pkg/update/delta"
 )
 
 // Node is the machine that a member server serves. Errors that wrap one of the
@@ -71,9 +72,9 @@ type Updates interface {
 	Hold(on bool, reason string) error
 	// Forgive lets a version be installed again that has failed; all when it is empty.
 	Forgive(version string) error
-	// File opens the OS file with a SHA-256 (64 hexadecimal digits) for a member:
-	// ErrNotFound, or ErrNotYet while the node fetches it itself.
-	File(digest string) (io.ReadSeekCloser, error)
+	// File opens the OS file with a SHA-256 (64 hexadecimal digits) for a member, and
+	// says how far the node is with it; no file unless it is whole.
+	File(digest string) (io.ReadSeekCloser, delta.PeerState, error)
 }
 
 // Log is a log that is read while it is written.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/digital-mycelium/os/pkg/api/machine/v1/machinev1connect"
 	"github.com/digital-mycelium/os/pkg/identity"
+	"github.com/digital-mycelium/os/pkg/update/delta"
 )
 
 // audience is whom a call is for at all.
@@ -25,9 +26,8 @@ type need struct {
 
 // OSFilePath is where the member server has OS files for other nodes, each below
 // the 64 lower-case hexadecimal digits of its SHA-256. GET (with ranges) and HEAD
-// answer 404 for one that the node does not have, and 503 with the header
-// "Mycelium-Fetching: 1" for one that it fetches itself.
-const OSFilePath = "/os/"
+// answer as delta.Handler does.
+const OSFilePath = delta.PathPrefix
 
 // Further paths of the member server beside the procedures.
 const (

@@ -287,7 +287,7 @@ func TestPathsThatAreNoProcedures(t *testing.T) {
 		{w.member("node", identity.Caps{Node: identity.Server}), "/kubernetes/api", 403, `"kind":"Status"`},
 		{gone, "/kubernetes/api", 403, "revoked"},
 		{w.member("ann", admin), "/os/" + digestOf("x"), 403, "/os/ is for nodes with the role client"},
-		{w.member("node", identity.Caps{Node: identity.Client}), "/os/" + digestOf("x"), 404, "not found"},
+		{w.member("node", identity.Caps{Node: identity.Client}), "/os/" + digestOf("x"), 404, "does not have the file"},
 		{gone, "/os/" + digestOf("x"), 401, "revoked"},
 		{w.member("node", identity.Caps{Node: identity.Client}), "/os", 501, "nothing that this node serves"},
 		{w.member("ann", admin), "/", 501, "nothing that this node serves"},

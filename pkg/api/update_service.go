@@ -2,17 +2,15 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
-	"strings"
 	"time"
 
 	"connectrpc.com/connect"
 
 	machinev1 "github.com/digital-mycelium/os/pkg/api/machine/v1"
+	"github.com/digital-mycelium/os/pkg/update/delta"
 )
 
 const (
@@ -115,55 +113,33 @@ func (m *machineService) ForgiveUpdate(_ context.Context, r *connect.Request[mac
 	})
 }
 
-// fetchingHeader says, with the status 503, that the node fetches the OS file that
-// it was asked for itself.
-const fetchingHeader = "Mycelium-Fetching"
-
-var osDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
-
 // osFiles serves OS files to other nodes, at OSFilePath and their digest.
 func osFiles(node Node) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "an OS file can be read alone: GET or HEAD", http.StatusMethodNotAllowed)
-			return
-		}
-		digest := strings.TrimPrefix(r.URL.Path, OSFilePath)
-		updates := node.Updates()
-		if updates == nil || !osDigest.MatchString(digest) {
-			http.Error(w, "this node has no such OS file", http.StatusNotFound)
-			return
-		}
-		file, err := updates.File(digest)
-		switch {
-		case errors.Is(err, ErrNotYet):
-			w.Header().Set(fetchingHeader, "1")
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		case errors.Is(err, ErrNotFound):
-			http.Error(w, err.Error(), http.StatusNotFound)
-			return
-		case err != nil:
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		defer func() { _ = file.Close() }()
-		w.Header().Set("ETag", `"`+digest+`"`)
-		w.Header().Set("Content-Type", "application/octet-stream")
-		http.ServeContent(w, r, "", time.Time{}, &whileAllowed{r.Context(), file})
+		delta.Handler(func(digest string) (io.ReadSeekCloser, time.Time, delta.PeerState, error) {
+			none := delta.PeerState{Phase: delta.None}
+			updates := node.Updates()
+			if updates == nil {
+				return nil, time.Time{}, none, nil
+			}
+			file, state, err := updates.File(digest)
+			if err != nil || file == nil {
+				return nil, time.Time{}, state, err
+			}
+			return &whileAllowed{r.Context(), file}, time.Time{}, state, nil
+		}).ServeHTTP(w, r)
 	})
 }
 
 // whileAllowed can be read until ctx ends, with which the reader's rights do.
 type whileAllowed struct {
 	ctx context.Context
-	io.ReadSeeker
+	io.ReadSeekCloser
 }
 
 func (a *whileAllowed) Read(p []byte) (int, error) {
 	if err := context.Cause(a.ctx); err != nil {
 		return 0, err
 	}
-	return a.ReadSeeker.Read(p)
+	return a.ReadSeekCloser.Read(p)
 }
