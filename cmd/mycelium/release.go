@@ -23,13 +23,7 @@ import (
 
 const releaseKey = "the release key"
 
-// indexMaker makes the index of an OS file; an empty one is not published.
-type indexMaker func(osFile io.Reader) ([]byte, error)
-
-// noIndex is the indexMaker as long as nodes fetch whole files.
-func noIndex(io.Reader) ([]byte, error) { return nil, nil }
-
-func newReleaseCommand(makeIndex indexMaker) *cobra.Command {
+func newReleaseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "release",
 		Short: "Make and publish signed releases of the operating system",
@@ -49,7 +43,7 @@ configuration.`,
 		RunE: showHelp,
 	}
 	cmd.AddCommand(
-		newReleaseCreateCommand(), newReleaseAddCommand(makeIndex), newReleaseWithdrawCommand(), newReleaseSignCommand(), newReleaseRotateCommand(),
+		newReleaseCreateCommand(), newReleaseAddCommand(), newReleaseWithdrawCommand(), newReleaseSignCommand(), newReleaseRotateCommand(),
 		newReleasePublishCommand(), newReleaseVerifyCommand(), newReleaseShowCommand(), newReleaseKeyCommand(),
 	)
 	return cmd

@@ -12,6 +12,7 @@ import (
 
 	"github.com/digital-mycelium/os/pkg/release"
 	"github.com/digital-mycelium/os/pkg/release/repository"
+	"github.com/digital-mycelium/os/pkg/update/delta"
 )
 
 func newReleaseCreateCommand() *cobra.Command {
@@ -81,7 +82,7 @@ func printDigest(cmd *cobra.Command, r *repository.Repository) error {
 	return err
 }
 
-func newReleaseAddCommand(makeIndex indexMaker) *cobra.Command {
+func newReleaseAddCommand() *cobra.Command {
 	var a release.Attributes
 	var file, waves string
 	cmd := &cobra.Command{
@@ -104,11 +105,11 @@ its channels, waves and notes.`,
 				return err
 			}
 			defer f.Close()
-			index, err := makeIndex(f)
+			index, err := delta.Make(f)
 			if err != nil {
 				return fmt.Errorf("make the index of %s: %w", file, err)
 			}
-			if err := r.Add(a, file, index); err != nil {
+			if err := r.Add(a, file, index.Encode()); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "Staged release %s.\n", a.Directory())

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/digital-mycelium/os/pkg/release"
+	"github.com/digital-mycelium/os/pkg/update/delta"
 )
 
 // One owner with one key, from the key to a node's view of the server.
@@ -105,10 +106,7 @@ func TestReleaseThreshold(t *testing.T) {
 
 func TestReleaseIndexIsPublished(t *testing.T) {
 	d := newDesk(t)
-	cmd := newReleaseAddCommand(func(r io.Reader) ([]byte, error) {
-		content, err := io.ReadAll(r)
-		return append([]byte("index of "), content...), err
-	})
+	cmd := newReleaseAddCommand()
 	d.run("release key new " + filepath.Join(d.dir, "k") + " --recipient " + d.recipient)
 	repo := filepath.Join(d.dir, "repo")
 	d.run("release create " + repo + " --key " + filepath.Join(d.dir, "k.pub"))
@@ -128,8 +126,12 @@ func TestReleaseIndexIsPublished(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	index, err := client.Index(t.Context(), v.Releases[0])
-	if err != nil || string(index) != "index of os" {
-		t.Errorf("index %q, %v", index, err)
+	encoded, err := client.Index(t.Context(), v.Releases[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := delta.Parse(encoded)
+	if err != nil || index.Digest() != v.Releases[0].OS.Digest {
+		t.Errorf("the index is of %+v, %v", index, err)
 	}
 }
