@@ -20,6 +20,7 @@ import (
 	"github.com/digital-mycelium/os/cmd/init/internal/phase"
 	"github.com/digital-mycelium/os/cmd/init/internal/source"
 	"github.com/digital-mycelium/os/cmd/init/internal/status"
+	"github.com/digital-mycelium/os/cmd/init/internal/updates"
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/config"
 	"github.com/digital-mycelium/os/pkg/supervise"
@@ -43,6 +44,9 @@ type machine struct {
 	time      *timekeeper
 	member    *membership.Membership // nil when it could not be opened
 	pods      *pods
+	updates   *updates.Agent // nil when the machine cannot be updated in place
+
+	ownWorkloads workloadSource
 
 	// conf is what the node runs with. The others say why; taking guards them
 	// once services run.

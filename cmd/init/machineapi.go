@@ -39,7 +39,15 @@ func (n apiNode) Reset(s api.ResetScope, shutdown bool) error { return n.m.reset
 
 func (n apiNode) SupportBundle(c context.Context, w io.Writer) error { return n.m.supportBundle(c, w) }
 func (n apiNode) Configuration() ([]byte, string, error)             { return n.m.configuration() }
-func (n apiNode) Updates() api.Updates                               { return nil }
+
+// Updates returns nil, and not an interface that holds one, on a machine that cannot
+// be updated in place.
+func (n apiNode) Updates() api.Updates {
+	if n.m.updates == nil {
+		return nil
+	}
+	return n.m.updates
+}
 
 func (n apiNode) ApplyConfiguration(ctx context.Context, document []byte, dryRun bool) ([]config.Change, error) {
 	return n.m.applyConfiguration(ctx, document, dryRun)

@@ -20,6 +20,7 @@ func (m *machine) phases() []phase.Phase {
 		{Name: "entropy", Run: m.gatherEntropy},
 		{Name: "disks", Run: m.prepareDisk},
 		{Name: "state", Run: m.mountState},
+		{Name: "update", Run: m.openUpdates},
 		{Name: "config", Run: m.loadConfig},
 		{Name: "data", Run: m.mountData},
 		{Name: "identity", Fatal: true, Run: m.identify},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/digital-mycelium/os/cmd/init/internal/source"
 	"github.com/digital-mycelium/os/pkg/config"
@@ -92,6 +93,9 @@ func (m *machine) takeRunning(choice source.Choice) []config.Change {
 		m.board.ClearProblem("config/reboot")
 	}
 	for _, change := range changes {
+		if strings.HasPrefix(change.Field, "update.") && m.updates != nil {
+			m.updates.Wake()
+		}
 		switch change.Field {
 		case "time.servers":
 			m.time.hurry()

@@ -44,6 +44,9 @@ func (m *machine) startServices(ctx context.Context) error {
 	if err := os.RemoveAll(uploadDir); err != nil { // left by a power cut
 		m.log.Warn("cannot delete unfinished uploads", "error", err)
 	}
+	if m.updates != nil {
+		m.spawn(func() { m.updates.Run(ctx) })
+	}
 	if m.member == nil {
 		return nil // the phase before has said why; Kubernetes is for members
 	}

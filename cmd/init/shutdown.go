@@ -36,6 +36,9 @@ const (
 func (m *machine) finish(a action) {
 	m.heart.beat(shutdownPatience)
 	m.console.showLines(true)
+	if m.updates != nil {
+		m.updates.Leave("the machine was rebooted or shut down while the trial ran")
+	}
 	m.board.Update(func(s *api.Status) { s.Phase = "shutdown" })
 	steps := []struct {
 		name string

@@ -107,6 +107,20 @@ func (c *Client) NodeReady(ctx context.Context, name string) (ready bool, reason
 	return false, "the kubelet has not reported yet", nil
 }
 
+// NodeBoot returns which boot of the machine its node last reported from
+// (/proc/sys/kernel/random/boot_id).
+func (c *Client) NodeBoot(ctx context.Context, name string) (string, error) {
+	var n struct {
+		Status struct {
+			NodeInfo struct {
+				BootID string `json:"bootID"`
+			} `json:"nodeInfo"`
+		} `json:"status"`
+	}
+	err := c.get(ctx, "/api/v1/nodes/"+url.PathEscape(name), "application/json", &n)
+	return n.Status.NodeInfo.BootID, err
+}
+
 // Pods counts the pods on a node, and those of them that are running. It asks
 // for a table, whose rows are a hundredth of the objects' size.
 func (c *Client) Pods(ctx context.Context, node string) (running, total int, err error) {
