@@ -34,11 +34,14 @@ func TestSystem(t *testing.T) {
 		{"wrong clock", wrongClock},
 		{"damaged disk", damagedDisk},
 		{"full disk", fullDisk},
+		{"updates", updates},
 		{"command line", commandLine},
 		{"three nodes", threeNodes},
 		{"three servers", threeServers},
 		{"power cuts in the first boot", powerCutsFirst},
 		{"power cuts in later boots", powerCutsLater},
+		{"power cuts in updates", powerCutsInUpdates},
+		{"update faults", updateFaults},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			defer suite.Times.Start(t)()

@@ -1,0 +1,162 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/u-root/u-root/pkg/cpio"
+
+	"github.com/digital-mycelium/os/board"
+	"github.com/digital-mycelium/os/image"
+	"github.com/digital-mycelium/os/image/debian"
+	"github.com/digital-mycelium/os/image/uki"
+	"github.com/digital-mycelium/os/pkg/identity"
+)
+
+// testBoard is the board whose image is under test.
+const testBoard = "qemu-amd64"
+
+// OSFile is an OS file to update to.
+type OSFile struct {
+	Path, Version string
+	// Size is in bytes.
+	Size   int64
+	Digest [sha256.Size]byte
+}
+
+// Newer builds the image under test once more, as another version.
+func (s *Suite) Newer(ctx context.Context, version string) (OSFile, error) {
+	out := filepath.Join(s.Out, "release-"+version)
+	_, err := image.Build(ctx, image.Options{RepoRoot: s.Root, Board: testBoard, Out: out, Log: io.Discard, Version: version})
+	if err != nil {
+		return OSFile{}, err
+	}
+	return openOSFile(filepath.Join(out, image.OSFile), version)
+}
+
+// Variant takes the OS file under test apart, has it changed, and puts it together
+// as a file of another version in dir.
+func (s *Suite) Variant(ctx context.Context, dir, version string, change func(*uki.Parts) error) (OSFile, error) {
+	parts, err := s.parts(ctx)
+	if err == nil {
+		err = change(&parts)
+	}
+	if err != nil {
+		return OSFile{}, fmt.Errorf("change the OS file: %w", err)
+	}
+	parts.OSRelease = image.OSRelease(version, testBoard)
+	data, err := uki.Build(parts)
+	if err != nil {
+		return OSFile{}, err
+	}
+	path := filepath.Join(dir, version+".efi")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return OSFile{}, err
+	}
+	return openOSFile(path, version)
+}
+
+// parts are what the OS file under test is made of.
+func (s *Suite) parts(ctx context.Context) (p uki.Parts, err error) {
+	f, err := os.Open(filepath.Join(filepath.Dir(s.Image), image.OSFile))
+	if err != nil {
+		return p, fmt.Errorf("%w: make image BOARD=%s", err, testBoard)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return p, err
+	}
+	file, err := uki.Parse(f, st.Size())
+	if err != nil {
+		return p, err
+	}
+	var command, uname []byte
+	for name, into := range map[string]*[]byte{".cmdline": &command, ".uname": &uname, ".initrd": &p.Initrd, ".linux": &p.Linux} {
+		if *into, err = file.ReadSection(name); err != nil {
+			return p, err
+		}
+	}
+	p.CmdLine, p.Uname = string(command), string(uname)
+	p.Stub, err = s.stub(ctx)
+	return p, err
+}
+
+// stub reads the boot stub of the board from the package that the image takes it from.
+func (s *Suite) stub(ctx context.Context) ([]byte, error) {
+	b, err := board.Load(testBoard)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := debian.Load(filepath.Join(s.Root, debian.LockPath))
+	if err != nil {
+		return nil, err
+	}
+	deb, _, err := lock.Fetch(ctx, b.Firmware.Stub.Package, b.Arch)
+	if err != nil {
+		return nil, err
+	}
+	path, err := debian.Extract(ctx, deb, b.Firmware.Stub.Path)
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
+func openOSFile(path, version string) (OSFile, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return OSFile{}, err
+	}
+	return OSFile{Path: path, Version: version, Size: int64(len(data)), Digest: sha256.Sum256(data)}, nil
+}
+
+// Developer signs OS files for a machine's network.
+type Developer struct{ Key identity.PrivateKey }
+
+// NewDeveloper makes a developer's key.
+func NewDeveloper() Developer { return Developer{identity.GenerateKey()} }
+
+// Sign returns the statement that lets the machines of a network take the file.
+func (d Developer) Sign(network identity.NetworkID, f OSFile, change func(*identity.OSFile)) ([]byte, error) {
+	o := identity.OSFile{
+		Network: network, Key: d.Key.Public(), Version: f.Version, Board: testBoard,
+		Digest: f.Digest, Size: uint64(f.Size), NotAfter: time.Now().Add(time.Hour),
+	}
+	if change != nil {
+		change(&o)
+	}
+	return identity.Sign(d.Key, o)
+}
+
+// BadInit puts a program into an OS file's place of PID 1 that fails as mode says; see
+// package badinit.
+func (s *Suite) BadInit(p *uki.Parts, mode string) error {
+	program, err := s.build("ci/lab/badinit", "badinit", "")
+	if err != nil {
+		return err
+	}
+	content, err := os.ReadFile(program)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	w := cpio.Newc.Writer(&b)
+	if err := w.WriteRecord(cpio.StaticFile("init", string(content), 0o755)); err != nil {
+		return err
+	}
+	if err := cpio.WriteTrailer(w); err != nil {
+		return err
+	}
+	// The kernel unpacks archives one after the other; each begins on four bytes.
+	pad := make([]byte, (4-len(p.Initrd)%4)%4)
+	p.Initrd = bytes.Join([][]byte{p.Initrd, pad, b.Bytes()}, nil)
+	p.CmdLine += " panic=1 badinit=" + mode
+	return nil
+}
