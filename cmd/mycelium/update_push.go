@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/digital-mycelium/os/image/uki"
+	"github.com/digital-mycelium/os/cmd/mycelium/internal/osfile"
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/identity"
 )
@@ -73,10 +71,11 @@ func push(cmd *cobra.Command, o *pushOptions, path string) error {
 		return fmt.Errorf("open the OS file: %w", err)
 	}
 	defer f.Close()
-	statement, err := describeOSFile(f)
+	says, err := osfile.Describe(f)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	statement := identity.OSFile{Version: says.Version, Board: says.Board, Digest: says.Digest, Size: says.Size}
 	if statement.Board = cmp.Or(o.board, statement.Board); statement.Board == "" {
 		return fmt.Errorf("%s does not say for which board it is: name it with --board", path)
 	}
@@ -133,70 +132,6 @@ func (o *pushOptions) sign(cmd *cobra.Command, statement identity.OSFile) ([]byt
 	statement.Network, statement.Key, statement.Downgrade = n.Verifier.Network(), key.Public(), o.downgrade
 	statement.NotAfter = time.Now().Add(statementTime)
 	return identity.Sign(key, statement)
-}
-
-// maxOSRelease bounds os-release(5) in an OS file, in bytes.
-const maxOSRelease = 16 << 10
-
-// describeOSFile returns what an OS file says of itself, and its digest.
-func describeOSFile(f io.ReadSeeker) (identity.OSFile, error) {
-	r, ok := f.(io.ReaderAt)
-	if !ok {
-		return identity.OSFile{}, errors.New("it cannot be read at random")
-	}
-	length, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return identity.OSFile{}, err
-	}
-	if length > api.MaxOSFile {
-		return identity.OSFile{}, fmt.Errorf("it has %s, a slot holds %s: is it an image of a whole disk?", size(uint64(length)), size(api.MaxOSFile))
-	}
-	image, err := uki.Parse(r, length)
-	if err != nil {
-		return identity.OSFile{}, fmt.Errorf("it is no OS file: %w", err)
-	}
-	section, err := image.Section(".osrel")
-	if err != nil {
-		return identity.OSFile{}, fmt.Errorf("it is no OS file: %w", err)
-	}
-	release, err := parseOSRelease(io.LimitReader(section, maxOSRelease))
-	if err != nil {
-		return identity.OSFile{}, err
-	}
-	if release["ID"] != "mycelium" || release["VERSION_ID"] == "" {
-		return identity.OSFile{}, fmt.Errorf("it is not of Digital Mycelium OS: its os-release says ID=%q VERSION_ID=%q", release["ID"], release["VERSION_ID"])
-	}
-	hash := sha256.New()
-	if _, err := io.Copy(hash, io.NewSectionReader(r, 0, length)); err != nil {
-		return identity.OSFile{}, fmt.Errorf("read it: %w", err)
-	}
-	return identity.OSFile{
-		Version: release["VERSION_ID"], Board: release["VARIANT_ID"],
-		Digest: [32]byte(hash.Sum(nil)), Size: uint64(length),
-	}, nil
-}
-
-// parseOSRelease reads os-release(5): assignments of a shell, one a line.
-func parseOSRelease(r io.Reader) (map[string]string, error) {
-	out := map[string]string{}
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		name, value, ok := strings.Cut(strings.TrimSpace(lines.Text()), "=")
-		if !ok || strings.HasPrefix(name, "#") {
-			continue
-		}
-		if len(value) >= 2 && (value[0] == '"' || value[0] == '\'') && value[len(value)-1] == value[0] {
-			value = value[1 : len(value)-1]
-		}
-		if strings.ContainsAny(value, "\\$`\"'") {
-			return nil, fmt.Errorf("its os-release has a %s that a shell would have to read", name)
-		}
-		out[name] = value
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read its os-release: %w", err)
-	}
-	return out, nil
 }
 
 // counted says how much of a file was read.

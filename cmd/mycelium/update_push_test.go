@@ -2,14 +2,11 @@ package main
 
 import (
 	"bytes"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/digital-mycelium/os/image"
 	"github.com/digital-mycelium/os/image/uki"
@@ -101,7 +98,7 @@ func TestPushRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	huge.Close()
-	f.refused("", "update push "+huge.Name()+flags, "a slot holds 500.0 MiB", "whole disk")
+	f.refused("", "update push "+huge.Name()+flags, "a slot holds 500", "whole disk")
 }
 
 func TestVerdictOn(t *testing.T) {
@@ -133,59 +130,5 @@ func TestVerdictOn(t *testing.T) {
 		if words != tc.words || isGood != tc.good || (err == nil) != (tc.err == "") || !strings.Contains(fmt.Sprint(err), tc.err) {
 			t.Errorf("%s: %q, %v, %v", name, words, isGood, err)
 		}
-	}
-}
-
-func FuzzDescribeOSFile(f *testing.F) {
-	whole := osFile(f, image.OSRelease("0.3.0", "qemu-amd64"))
-	f.Add(whole)
-	f.Add(whole[:1000])
-	f.Add(osFile(f, "ID=mycelium\nVERSION_ID='0.3.0'\n#VARIANT_ID=x\n"))
-	f.Add([]byte("MZ"))
-	key := identity.GenerateKey()
-	f.Fuzz(func(t *testing.T, data []byte) {
-		says, err := describeOSFile(bytes.NewReader(data))
-		if err != nil {
-			return
-		}
-		if says.Version == "" || says.Size != uint64(len(data)) || hex.EncodeToString(says.Digest[:]) == "" {
-			t.Fatalf("described as %+v", says)
-		}
-		// What can be signed can be read.
-		says.Key, says.Network, says.NotAfter = key.Public(), identity.NetworkID{1}, time.Now()
-		if signed, err := identity.Sign(key, says); err == nil {
-			if _, err := identity.Parse[identity.OSFile](signed); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-}
-
-func FuzzParseOSRelease(f *testing.F) {
-	f.Add(image.OSRelease("0.3.0", "qemu-amd64"))
-	f.Add("A='b'\nC=\"d e\"\n # x=y\nF=$(rm)\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		fields, err := parseOSRelease(strings.NewReader(text))
-		if err != nil {
-			return
-		}
-		for name, value := range fields {
-			if strings.ContainsAny(value, "\n$`\\\"'") || strings.Contains(name, "=") {
-				t.Errorf("%q is %q", name, value)
-			}
-		}
-	})
-}
-
-func TestParseOSRelease(t *testing.T) {
-	fields, err := parseOSRelease(strings.NewReader("# a comment=1\nID=mycelium\nNAME=\"Digital Mycelium OS\"\nX='y z'\n\nodd\n"))
-	if err != nil || fmt.Sprint(fields) != "map[ID:mycelium NAME:Digital Mycelium OS X:y z]" {
-		t.Errorf("%v, %v", fields, err)
-	}
-	if _, err := parseOSRelease(strings.NewReader("ID=`id`\n")); err == nil {
-		t.Error("what only a shell can read is taken")
-	}
-	if _, err := parseOSRelease(io.LimitReader(bytes.NewReader(make([]byte, 1<<20)), 1<<20)); err == nil {
-		t.Error("an endless line is taken")
 	}
 }
