@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/digital-mycelium/os/cmd/mycelium/internal/osfile"
 	"github.com/digital-mycelium/os/pkg/release"
 	"github.com/digital-mycelium/os/pkg/release/repository"
 	"github.com/digital-mycelium/os/pkg/update/delta"
@@ -90,7 +93,7 @@ func newReleaseAddCommand() *cobra.Command {
 		Short: "Stage a release of an OS file",
 		Long: `Stage a release of an OS file. Adding the same file of the same version again changes
 its channels, waves and notes.`,
-		Example: "  mycelium release add releases --board x86 --version 1.2.0 --file os.efi --wave 10%@0h,50%@24h,100%@72h",
+		Example: "  mycelium release add releases --file out/qemu-amd64/os.efi --wave 10%@0h,50%@24h,100%@72h",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if a.Waves, err = parseWaves(waves); err != nil {
@@ -105,6 +108,16 @@ its channels, waves and notes.`,
 				return err
 			}
 			defer f.Close()
+			if a.Board == "" || a.Version == "" { // the file says so
+				says, err := osfile.Describe(f)
+				if err != nil {
+					return fmt.Errorf("%s: %w: without --board and --version it must say so itself", file, err)
+				}
+				a.Board, a.Version = cmp.Or(a.Board, says.Board), cmp.Or(a.Version, says.Version)
+				if _, err := f.Seek(0, io.SeekStart); err != nil {
+					return err
+				}
+			}
 			index, err := delta.Make(f)
 			if err != nil {
 				return fmt.Errorf("make the index of %s: %w", file, err)
@@ -118,17 +131,15 @@ its channels, waves and notes.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&a.Board, "board", "", "the board it is for")
-	f.StringVar(&a.Version, "version", "", "its version, such as 1.2.0")
+	f.StringVar(&a.Board, "board", "", "the board it is for (default: what the OS file says)")
+	f.StringVar(&a.Version, "version", "", "its version, such as 1.2.0 (default: what the OS file says)")
 	f.StringVar(&file, "file", "", "the OS file")
 	f.StringArrayVar(&a.Channels, "channel", []string{"stable"}, "a channel that has it; may be repeated")
 	f.StringVar(&waves, "wave", "", "which part of the nodes may have it when, such as 10%@0h,50%@24h,100%@72h (default: all at once)")
 	f.BoolVar(&a.Downgrade, "downgrade", false, "let nodes that had a later version go down to it")
 	f.StringVar(&a.Notes, "notes", "", "what people should know of it")
-	for _, name := range []string{"board", "version", "file"} {
-		if err := cmd.MarkFlagRequired(name); err != nil {
-			panic(err) // the flag does not exist: a mistake in this program
-		}
+	if err := cmd.MarkFlagRequired("file"); err != nil {
+		panic(err) // the flag does not exist: a mistake in this program
 	}
 	return cmd
 }

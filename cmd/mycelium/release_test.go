@@ -135,3 +135,16 @@ func TestReleaseIndexIsPublished(t *testing.T) {
 		t.Errorf("the index is of %+v, %v", index, err)
 	}
 }
+
+// An OS file says its board and its version itself; another file must be named.
+func TestReleaseOfAnOSFile(t *testing.T) {
+	d := newDesk(t)
+	in := func(name string) string { return filepath.Join(d.dir, name) }
+	d.run("release key new " + in("k") + " --recipient " + d.recipient)
+	d.run("release create " + in("repo") + " --key " + in("k.pub"))
+	file := d.write("os.efi", string(osFile(t, "ID=mycelium\nVERSION_ID=1.4.0\nVARIANT_ID=toaster\n")))
+	if _, log := d.run("release add " + in("repo") + " --file " + file); !strings.Contains(log, "toaster/1.4.0") {
+		t.Errorf("%q", log)
+	}
+	d.refused("", "release add "+in("repo")+" --file "+d.write("other", "something else"), "must say so itself")
+}
