@@ -11,26 +11,46 @@ import (
 	"github.com/digital-mycelium/os/pkg/qemu"
 )
 
-// wrongClock: a machine whose clock shows 1970 or 2040 becomes Ready with and
-// without a time server, never believes its clock, and takes the right time
-// when somebody tells it.
-func wrongClock(t *testing.T, suite *lab.Suite) {
+// misfortunes: one machine's clock is wrong, its disk is full, and then damaged.
+func misfortunes(t *testing.T, suite *lab.Suite) {
 	server, err := lab.StartNTP(t.Context())
 	must(t, "time server", err)
 	defer func() { must(t, "close the time server", server.Close()) }()
 	c := config.Default()
 	c.Time.Servers = []string{fmt.Sprintf("10.0.2.2:%d", server.Port())}
-	m := suite.Machine(t, lab.MachineSpec{Name: "clock", Config: c, Node: qemu.NodeSpec{
-		RTC: time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC),
+	m := suite.Machine(t, lab.MachineSpec{Name: "misfortunes", Config: c, Node: qemu.NodeSpec{
+		RTC: time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC), DiskBytes: smallDisk,
 	}})
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"wrong clock", func(t *testing.T) { wrongClock(t, m, server) }},
+		{"full disk", func(t *testing.T) { fullDisk(t, m) }},
+		{"damaged disk", func(t *testing.T) { damagedDisk(t, m) }},
+	} {
+		ok := t.Run(test.name, func(t *testing.T) {
+			defer suite.Times.Start(t)()
+			defer recordOf(t, m)
+			test.run(t)
+		})
+		if !ok {
+			return // the next one needs the machine that this one leaves
+		}
+	}
+}
 
+// wrongClock: a machine whose clock shows 1970 or 2040 becomes Ready with and
+// without a time server, never believes its clock, and takes the right time
+// when somebody tells it. It leaves a Ready node with a workload.
+func wrongClock(t *testing.T, m *lab.Machine, server *lab.NTPServer) {
 	server.Mute(true)
 	status := m.MustBoot(t)
 	checkClock(t, status, "floor")
 	must(t, "deploy", m.Deploy(t.Context()))
 	must(t, "workload in a wrong year", m.WaitWorkload(t.Context()))
 	server.Mute(false)
-	status, err = m.WaitStatus(within(t, 10*time.Minute), "the time server's time, and Ready", func(s *api.Status) (bool, string) {
+	status, err := m.WaitStatus(within(t, 10*time.Minute), "the time server's time, and Ready", func(s *api.Status) (bool, string) {
 		return s.Time.Source == "ntp" && s.Kubernetes.NodeReady, fmt.Sprintf("%+v %+v", s.Time, s.Kubernetes)
 	})
 	must(t, "step to the right time", err)
@@ -61,6 +81,7 @@ func wrongClock(t *testing.T, suite *lab.Suite) {
 	if server.Requests() == 0 {
 		t.Error("nobody asked the time server")
 	}
+	must(t, "workload", m.WaitWorkload(t.Context()))
 }
 
 func setRTC(t *testing.T, m *lab.Machine, year int) {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/digital-mycelium/os/ci/lab"
 	"github.com/digital-mycelium/os/pkg/api"
-	"github.com/digital-mycelium/os/pkg/qemu"
 )
 
 // smallDisk leaves DATA somewhat more than 1 GiB.
@@ -18,11 +17,9 @@ const smallDisk = 2500 << 20
 
 // damagedDisk: a lost superblock is restored from its copy; a file system
 // without any is left alone, byte for byte, and the node says so.
-func damagedDisk(t *testing.T, suite *lab.Suite) {
-	m := suite.Machine(t, lab.MachineSpec{Name: "damaged", Node: qemu.NodeSpec{DiskBytes: smallDisk}})
-	first := m.MustBoot(t)
-	must(t, "deploy", m.Deploy(t.Context()))
-	must(t, "workload", m.WaitWorkload(t.Context()))
+func damagedDisk(t *testing.T, m *lab.Machine) {
+	first, err := m.Status(t.Context())
+	must(t, "status", err)
 	must(t, "shutdown", m.PowerOff(t.Context()))
 
 	repairable := scramble(t, m, func(all []int64) []int64 { return all[:1] })
@@ -43,7 +40,7 @@ func damagedDisk(t *testing.T, suite *lab.Suite) {
 	scramble(t, m, func(all []int64) []int64 { return all })
 	before := sums(t, m)
 	must(t, "start", m.Start(t.Context()))
-	_, err := m.WaitEvent(within(t, 4*time.Minute), "the end of the boot", isKind(api.EventRunning))
+	_, err = m.WaitEvent(within(t, 4*time.Minute), "the end of the boot", isKind(api.EventRunning))
 	must(t, "boot with corrupt file systems", err)
 	for _, label := range []string{"STATE", "DATA"} {
 		_, err := m.WaitEvent(within(t, time.Minute), "the problem with "+label, isProblem(label))
@@ -106,11 +103,7 @@ func closeDisk(t *testing.T, disk *lab.Disk) {
 }
 
 // fullDisk: a node whose DATA is full says so, boots, and recovers.
-func fullDisk(t *testing.T, suite *lab.Suite) {
-	m := suite.Machine(t, lab.MachineSpec{Name: "full", Node: qemu.NodeSpec{DiskBytes: smallDisk}})
-	m.MustBoot(t)
-	must(t, "deploy", m.Deploy(t.Context()))
-	must(t, "workload", m.WaitWorkload(t.Context()))
+func fullDisk(t *testing.T, m *lab.Machine) {
 	must(t, "pod", m.RunPrivileged(t.Context(), "hoarder", "fill", "/host/heap", "0"))
 	full := regexp.MustCompile(`(?i)DATA.*(full|free|space)`)
 	waitProblem := func(what string, want bool) {

@@ -16,10 +16,11 @@ import (
 	"github.com/digital-mycelium/os/pkg/qemu"
 )
 
-// life: a first boot, a workload, an orderly shutdown, a second boot, a reboot,
-// and what a running node survives, all with the least memory that a node may have.
+// life: a first boot, a workload, an orderly shutdown, a second boot, a reboot, what a
+// running node survives, and updates, all with the least memory that a node may have.
 func life(t *testing.T, suite *lab.Suite) {
-	m := suite.Machine(t, lab.MachineSpec{Name: "life", Node: qemu.NodeSpec{MemoryMiB: 1024}})
+	u := newUpdating(t, suite, "life", qemu.NodeSpec{MemoryMiB: 1024})
+	m := u.Machine
 	first := m.MustBoot(t)
 	suite.Times.Note(t, "first boot: API %.1f s, Ready %.1f s after the kernel's start, %s used",
 		first.Kubernetes.APIUpAt, first.Kubernetes.ReadyAt, memoryUsed(first))
@@ -59,6 +60,7 @@ func life(t *testing.T, suite *lab.Suite) {
 		{"containerd crashes", func(t *testing.T) { crash(t, m, "containerd") }},
 		{"k3s crashes", func(t *testing.T) { crash(t, m, "k3s") }},
 		{"hang", func(t *testing.T) { hang(t, m) }},
+		{"updates", u.updates},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			defer suite.Times.Start(t)()

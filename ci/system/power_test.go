@@ -116,32 +116,6 @@ func powerCutsFirst(t *testing.T, suite *lab.Suite) {
 	}
 }
 
-// powerCutsLater: one machine loses its power again and again, as it runs and
-// as it boots, and always comes back with its identity and its workload.
-func powerCutsLater(t *testing.T, suite *lab.Suite) {
-	m := suite.Machine(t, lab.MachineSpec{Name: "later-cut"})
-	first := m.MustBoot(t)
-	must(t, "deploy", m.Deploy(t.Context()))
-	must(t, "workload", m.WaitWorkload(t.Context()))
-	for i, moment := range cuts(t, suite.BootTime()) {
-		ok := t.Run(fmt.Sprintf("cut %d", i+1), func(t *testing.T) {
-			defer suite.Times.Start(t)()
-			defer recordOf(t, m)
-			must(t, "power cut of the running node", m.Kill(t.Context()))
-			cutAt(t, m, moment)
-			status := m.MustBoot(t)
-			checkRecovered(t, status)
-			checkSameMachine(t, first, status)
-			must(t, "workload", m.WaitWorkload(t.Context()))
-		})
-		if !ok {
-			return // what comes after would only repeat the failure
-		}
-	}
-	must(t, "shutdown", m.PowerOff(t.Context()))
-	checkClean(t, m)
-}
-
 // checkRecovered looks at the status of a node after a power cut.
 func checkRecovered(t *testing.T, s *api.Status) {
 	t.Helper()

@@ -214,8 +214,9 @@ func (u *updating) variablesLost(t *testing.T, f lab.OSFile) {
 	u.wantRunning(t, status, f.Version)
 }
 
-// powerCutsInUpdates: the power goes at any moment of an update, from its upload to the
-// end of its trial. The machine comes up with the old version or the new one, whole.
+// powerCutsInUpdates: one machine loses its power again and again, as it runs, takes an
+// update, shuts down for it and boots into it. It always comes back with the old version
+// or the new one, whole, with its identity and its workload.
 func powerCutsInUpdates(t *testing.T, suite *lab.Suite) {
 	files := make([]lab.OSFile, 2)
 	for i := range files {

@@ -39,20 +39,32 @@ type updating struct {
 	base      string // the version that it began with
 }
 
-// startUpdating boots a machine with a workload, which a developer may push to and
-// which knows a release server.
-func startUpdating(t *testing.T, suite *lab.Suite, name string) *updating {
+// newUpdating makes a machine that a developer may push to and that knows a release
+// server. It starts none.
+func newUpdating(t *testing.T, suite *lab.Suite, name string, node qemu.NodeSpec) *updating {
 	t.Helper()
 	u := &updating{suite: suite, developer: lab.NewDeveloper(), releases: lab.NewReleaseServer(t), dir: t.TempDir()}
-	u.Machine = suite.Machine(t, lab.MachineSpec{Name: name, Config: u.config(longTrial)})
-	status := u.MustBoot(t)
+	u.Machine = suite.Machine(t, lab.MachineSpec{Name: name, Config: u.config(longTrial), Node: node})
+	return u
+}
+
+// startUpdating boots such a machine with a workload.
+func startUpdating(t *testing.T, suite *lab.Suite, name string) *updating {
+	t.Helper()
+	u := newUpdating(t, suite, name, qemu.NodeSpec{})
+	u.begin(t, u.MustBoot(t))
+	must(t, "deploy", u.Deploy(t.Context()))
+	must(t, "workload", u.WaitWorkload(t.Context()))
+	return u
+}
+
+// begin notes what runs before the first update.
+func (u *updating) begin(t *testing.T, status *api.Status) {
+	t.Helper()
 	u.base = status.Version
 	var err error
 	u.network, err = identity.ParseNetworkID(status.Membership.Network)
 	must(t, "network", err)
-	must(t, "deploy", u.Deploy(t.Context()))
-	must(t, "workload", u.WaitWorkload(t.Context()))
-	return u
 }
 
 func (u *updating) config(trial time.Duration) *config.Config {
@@ -178,12 +190,14 @@ func wantReason(t *testing.T, s *api.Status, words ...string) {
 	}
 }
 
-// updates: what an update promises, on a machine with a workload: it stays when it
-// works, and the old system is back, with the reason, when it does not.
-func updates(t *testing.T, suite *lab.Suite) {
-	newer, err := suite.Newer(t.Context(), "1.1.0")
+// updates: what an update promises, on a running machine with a workload: it stays
+// when it works, and the old system is back, with the reason, when it does not.
+func (u *updating) updates(t *testing.T) {
+	newer, err := u.suite.Newer(t.Context(), "1.1.0")
 	must(t, "build a newer version", err)
-	u := startUpdating(t, suite, "updates")
+	status, err := u.Status(t.Context())
+	must(t, "status", err)
+	u.begin(t, status)
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T)
@@ -196,7 +210,7 @@ func updates(t *testing.T, suite *lab.Suite) {
 		{"rolled back", func(t *testing.T) { u.rolledBack(t, newer) }},
 	} {
 		ok := t.Run(test.name, func(t *testing.T) {
-			defer suite.Times.Start(t)()
+			defer u.suite.Times.Start(t)()
 			defer recordOf(t, u.Machine)
 			test.run(t)
 		})
@@ -204,8 +218,6 @@ func updates(t *testing.T, suite *lab.Suite) {
 			return // what comes after would only repeat the failure
 		}
 	}
-	must(t, "shutdown", u.PowerOff(t.Context()))
-	checkClean(t, u.Machine)
 }
 
 // refused: what must not be installed is refused, each with its own reason, and
