@@ -75,7 +75,7 @@ test: deps ## everything that CI runs: checks, images, conformance and fault tes
 	@ci/test
 
 .PHONY: test-faults
-test-faults: image demo-image ## every story, three servers and ten power cuts each among them: more than an hour emulated
+test-faults: image demo-image ## every story, three servers, more faults of updates and ten power cuts each among them: two hours emulated
 	$(GO) test -count=1 -timeout 180m -v ./ci/system
 
 .PHONY: test-upstream
