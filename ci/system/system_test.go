@@ -38,6 +38,7 @@ func TestSystem(t *testing.T) {
 		{"power cuts in the first boot", powerCutsFirst},
 		{"power cuts in updates", powerCutsInUpdates},
 		{"update faults", updateFaults},
+		{"rollout", rollout},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			defer suite.Times.Start(t)()
