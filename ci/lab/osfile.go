@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -159,4 +160,43 @@ func (s *Suite) BadInit(p *uki.Parts, mode string) error {
 	p.Initrd = bytes.Join([][]byte{p.Initrd, pad, b.Bytes()}, nil)
 	p.CmdLine += " panic=1 badinit=" + mode
 	return nil
+}
+
+// hangingCode is "jmp $" of x86: an EFI program that never returns.
+var hangingCode = []byte{0xeb, 0xfe}
+
+// HangingKernel is in a kernel's place what stands still at its first instruction: a
+// PE32+ image for EFI on x86-64 of one section.
+func HangingKernel() []byte {
+	const headers, size = 0x200, 0x2000
+	b := make([]byte, headers+0x200)
+	le := binary.LittleEndian
+	copy(b, "MZ")
+	le.PutUint32(b[0x3c:], 0x40)
+	copy(b[0x40:], "PE\x00\x00")
+	coff := b[0x44:]
+	le.PutUint16(coff, 0x8664)     // x86-64
+	le.PutUint16(coff[2:], 1)      // sections
+	le.PutUint16(coff[16:], 0xf0)  // size of the optional header
+	le.PutUint16(coff[18:], 0x22e) // executable, large addresses, stripped
+	opt := coff[20:]
+	le.PutUint16(opt, 0x20b)        // PE32+
+	le.PutUint32(opt[4:], 0x200)    // size of code
+	le.PutUint32(opt[16:], 0x1000)  // entry point
+	le.PutUint32(opt[20:], 0x1000)  // base of code
+	le.PutUint32(opt[32:], 0x1000)  // alignment in memory
+	le.PutUint32(opt[36:], 0x200)   // alignment in the file
+	le.PutUint32(opt[56:], size)    // in memory
+	le.PutUint32(opt[60:], headers) // size of the headers
+	le.PutUint16(opt[68:], 10)      // subsystem: EFI application
+	le.PutUint32(opt[108:], 16)     // data directories
+	section := opt[0xf0:]
+	copy(section, ".text")
+	le.PutUint32(section[8:], uint32(len(hangingCode)))
+	le.PutUint32(section[12:], 0x1000)
+	le.PutUint32(section[16:], 0x200)
+	le.PutUint32(section[20:], headers)
+	le.PutUint32(section[36:], 0x60000020) // code, executable, readable
+	copy(b[headers:], hangingCode)
+	return b
 }

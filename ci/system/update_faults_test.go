@@ -38,6 +38,7 @@ func updateFaults(t *testing.T, suite *lab.Suite) {
 		{"no network", func(t *testing.T) { u.noNetwork(t, newer) }},
 		{"put off by a reboot", func(t *testing.T) { u.putOff(t, newer) }},
 		{"disk full", func(t *testing.T) { u.diskFull(t, newer) }},
+		{"kernel hangs", u.kernelHangs},
 		{"EFI variables lost", func(t *testing.T) { u.variablesLost(t, newer) }},
 	} {
 		ok := t.Run(test.name, func(t *testing.T) {
@@ -84,6 +85,19 @@ func (u *updating) twoAtOnce(t *testing.T, f lab.OSFile) {
 // badInit: the new version's init ends, or hangs until the watchdog resets the machine.
 func (u *updating) badInit(t *testing.T, version, mode string) {
 	f := u.variant(t, version, func(p *uki.Parts) error { return u.suite.BadInit(p, mode) })
+	u.pushAndTry(t, f)
+	status := u.awaitVerdict(t, f.Version, "bad")
+	u.wantRunning(t, status, u.base)
+	wantReason(t, status, "init never ran")
+}
+
+// kernelHangs: the new version's kernel stands still at its first instruction. The
+// firmware's own watchdog, five minutes, starts the machine again.
+func (u *updating) kernelHangs(t *testing.T) {
+	f := u.variant(t, "1.0.14", func(p *uki.Parts) error {
+		p.Linux = lab.HangingKernel()
+		return nil
+	})
 	u.pushAndTry(t, f)
 	status := u.awaitVerdict(t, f.Version, "bad")
 	u.wantRunning(t, status, u.base)
