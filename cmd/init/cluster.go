@@ -18,7 +18,10 @@ func (m *machine) clusterRole(ctx context.Context) (k3sRole, error) {
 	if err != nil {
 		return k3sRole{}, err
 	}
-	role := k3sRole{Name: m.hostname, Address: self.Address, Labels: m.config().Kubernetes.Labels, Agent: self.Role == identity.Agent}
+	role := k3sRole{
+		Name: m.hostname, Address: self.Address, Labels: m.config().Kubernetes.Labels, Agent: self.Role == identity.Agent,
+		Emulated: emulated("/proc/cpuinfo"),
+	}
 	if !role.Agent {
 		if role.Database, err = databaseOf(self.Found, self.Servers); err != nil {
 			return k3sRole{}, err

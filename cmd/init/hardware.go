@@ -20,6 +20,10 @@ func isDisk(name string) bool {
 	return true
 }
 
+// emulated reports whether the processor that cpuinfo (proc_cpuinfo(5)) describes is
+// QEMU's Tiny Code Generator, which says so on x86.
+func emulated(cpuinfo string) bool { return strings.Contains(readLine(cpuinfo), "QEMU TCG CPU") }
+
 // readBlockDevices returns the disks in dir (/sys/block) that hold something to
 // read, boot being the name of the one that the OS runs from.
 func readBlockDevices(dir, boot string) []api.Disk {

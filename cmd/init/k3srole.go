@@ -18,6 +18,8 @@ type k3sRole struct {
 	// loopback where K3s, etcd and the kubelet listen.
 	Address netip.Addr
 	Labels  map[string]string
+	// Emulated says that the processor is a program: QEMU without KVM.
+	Emulated bool
 	// Agent makes the node one that runs pods alone. Otherwise it is a server.
 	Agent bool
 	// Database is how a server begins. An agent has none.
@@ -60,10 +62,13 @@ func (r k3sRole) command() (command, error) {
 		args = []string{"agent", "--server=" + r.Join.Server, "--token-file=" + r.Join.TokenPath}
 	}
 	args = append(args, r.nodeArgs()...)
-	return command{
-		path: k3sPath, args: args, oomScore: -999, notify: true,
-		env: []string{"PATH=/bin:/sbin:/libexec/cni", "HOME=/", "TMPDIR=/var/tmp", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt", "CONTAINERD_GOGC=40"},
-	}, nil
+	env := []string{"PATH=/bin:/sbin:/libexec/cni", "HOME=/", "TMPDIR=/var/tmp", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt", "CONTAINERD_GOGC=40"}
+	if r.Emulated {
+		// Each of the signals with which Go's runtime stops a running goroutine costs an
+		// emulated processor thousands of instructions.
+		env = append(env, "GODEBUG=asyncpreemptoff=1")
+	}
+	return command{path: k3sPath, args: args, oomScore: -999, notify: true, env: env}, nil
 }
 
 // nodeArgs are the flags of servers and agents.
