@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"testing/synctest"
 	"time"
 
@@ -125,13 +127,73 @@ type memoryFile struct{ *bytes.Reader }
 
 func (memoryFile) Close() error { return nil }
 
+// published are the files of a repository with and without 1.1.0, and the key that
+// signs them. Each test has its copy: that spares the disk thousands of syncs.
+type published struct {
+	key            identity.PrivateKey
+	empty, updated fstest.MapFS
+}
+
+var publishOnce = sync.OnceValues(func() (p published, err error) {
+	dir, err := os.MkdirTemp("", "releases")
+	if err != nil {
+		return p, err
+	}
+	defer os.RemoveAll(dir)
+	s, err := createServer(filepath.Join(dir, "repo"))
+	if err != nil {
+		return p, err
+	}
+	p.key = s.key
+	if p.empty, err = filesOf(s.dir); err != nil {
+		return p, err
+	}
+	if err := s.release("1.1.0", nil, indexOf("1.1.0")); err != nil {
+		return p, err
+	}
+	p.updated, err = filesOf(s.dir)
+	return p, err
+})
+
+// createServer publishes a repository of its own, without a release.
+func createServer(dir string) (*releaseServer, error) {
+	s := &releaseServer{dir: dir, key: identity.GenerateKey()}
+	signers := map[string]repository.Signers{}
+	for _, role := range repository.Roles() {
+		signers[role] = repository.Signers{Keys: []identity.PublicKey{s.key.Public()}, Threshold: 1}
+	}
+	var err error
+	if s.repo, err = repository.Create(dir, repository.Settings{Signers: signers}, time.Now); err != nil {
+		return nil, err
+	}
+	return s, s.publish()
+}
+
+// filesOf reads a directory.
+func filesOf(dir string) (fstest.MapFS, error) {
+	files, root := fstest.MapFS{}, os.DirFS(dir)
+	return files, fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		f := &fstest.MapFile{Mode: fs.ModeDir | 0o755}
+		if !d.IsDir() {
+			f.Mode = 0o644
+			f.Data, err = fs.ReadFile(root, path)
+		}
+		files[path] = f
+		return err
+	})
+}
+
 // releaseServer is one whose requests do not leave the process, so that they
 // take no time.
 type releaseServer struct {
-	t    *testing.T
-	dir  string
-	repo *repository.Repository
-	key  identity.PrivateKey
+	t     *testing.T
+	dir   string
+	repo  *repository.Repository
+	key   identity.PrivateKey
+	fresh bool // nothing was released yet
 
 	mu       sync.Mutex
 	requests []string
@@ -141,43 +203,70 @@ type releaseServer struct {
 
 func newServer(t *testing.T) *releaseServer {
 	t.Helper()
-	s := &releaseServer{t: t, dir: filepath.Join(t.TempDir(), "repo"), key: identity.GenerateKey()}
-	signers := map[string]repository.Signers{}
-	for _, role := range repository.Roles() {
-		signers[role] = repository.Signers{Keys: []identity.PublicKey{s.key.Public()}, Threshold: 1}
-	}
-	var err error
-	s.repo, err = repository.Create(s.dir, repository.Settings{Signers: signers}, time.Now)
+	p, err := publishOnce()
 	noErr(t, err)
-	s.publish()
+	s := &releaseServer{t: t, key: p.key, fresh: true}
+	s.copy(p.empty)
 	return s
+}
+
+// copy makes files the server's.
+func (s *releaseServer) copy(files fs.FS) {
+	s.t.Helper()
+	s.dir = filepath.Join(s.t.TempDir(), "repo")
+	noErr(s.t, os.CopyFS(s.dir, files))
+	var err error
+	s.repo, err = repository.Open(s.dir, time.Now)
+	noErr(s.t, err)
+}
+
+func indexOf(version string) []byte {
+	index, err := delta.Make(bytes.NewReader(osFile(version)))
+	if err != nil {
+		panic(err)
+	}
+	return index.Encode()
 }
 
 // add releases a version, with changed attributes if change is given.
 func (s *releaseServer) add(version string, change func(*release.Attributes)) {
 	s.t.Helper()
-	index, err := delta.Make(bytes.NewReader(osFile(version)))
-	noErr(s.t, err)
-	s.addIndexed(version, change, index.Encode())
+	if s.fresh && version == "1.1.0" && change == nil {
+		p, err := publishOnce()
+		noErr(s.t, err)
+		s.fresh = false
+		s.copy(p.updated)
+		return
+	}
+	s.addIndexed(version, change, indexOf(version))
 }
 
 func (s *releaseServer) addIndexed(version string, change func(*release.Attributes), index []byte) {
 	s.t.Helper()
-	path := filepath.Join(s.t.TempDir(), "os.efi")
-	noErr(s.t, os.WriteFile(path, osFile(version), 0o600))
+	s.fresh = false
+	noErr(s.t, s.release(version, change, index))
+}
+
+func (s *releaseServer) release(version string, change func(*release.Attributes), index []byte) error {
 	a := release.Attributes{Version: version, Board: board, Channels: []string{"stable"}}
 	if change != nil {
 		change(&a)
 	}
-	noErr(s.t, s.repo.Add(a, path, index))
-	s.publish()
+	path := filepath.Join(filepath.Dir(s.dir), "os.efi")
+	if err := os.WriteFile(path, osFile(version), 0o600); err != nil {
+		return err
+	}
+	if err := s.repo.Add(a, path, index); err != nil {
+		return err
+	}
+	return s.publish()
 }
 
-func (s *releaseServer) publish() {
-	s.t.Helper()
-	_, err := s.repo.Sign(s.key.Signer())
-	noErr(s.t, err)
-	noErr(s.t, s.repo.Publish(s.t.Context()))
+func (s *releaseServer) publish() error {
+	if _, err := s.repo.Sign(s.key.Signer()); err != nil {
+		return err
+	}
+	return s.repo.Publish(context.Background())
 }
 
 // RoundTrip implements http.RoundTripper.

@@ -295,7 +295,9 @@ func TestAnotherServer(t *testing.T) {
 	with(t, func(t *testing.T, n *node) {
 		n.server.add("1.1.0", nil)
 		n.mustStage("", "1.1.0")
-		other := newServer(t)
+		other, err := createServer(filepath.Join(t.TempDir(), "repo"))
+		noErr(t, err)
+		other.t = t
 		other.add("1.2.0", nil)
 		n.o.Servers.Transport = other
 		n.config.Server = "http://other/"
