@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/digital-mycelium/os/cmd/init/internal/gate"
@@ -28,12 +27,6 @@ func following(t *testing.T, f func(t *testing.T, n *node)) {
 	})
 }
 
-// after lets time pass and everything come to rest.
-func after(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
-}
-
 const asked = "/metadata/timestamp.json"
 
 // Without anything new, a poll is one request, and there are as many as were asked for.
@@ -41,7 +34,7 @@ func TestPolls(t *testing.T) {
 	following(t, func(t *testing.T, n *node) {
 		n.config.Automatic, n.config.Interval = false, "1h"
 		n.run()
-		after(10 * 24 * time.Hour)
+		n.after(10 * 24 * time.Hour)
 		got := n.server.took()
 		if len(got) < 24*10*4/5-1 || len(got) > 24*10*4/3+1 {
 			t.Errorf("%d requests in ten days", len(got))
@@ -61,7 +54,7 @@ func TestNothingToFollow(t *testing.T) {
 		n.config = config.Update{Automatic: true}
 		stop := n.run()
 		n.reports = nil
-		after(7 * 24 * time.Hour) // it does not spin: time would not pass
+		n.after(7 * 24 * time.Hour) // it does not spin: time would not pass
 		stop()
 		if len(n.server.took()) != 0 || len(n.reports) != 0 {
 			t.Error("a node without a release server does something")
@@ -76,13 +69,13 @@ func TestWake(t *testing.T) {
 		n.run()
 		n.Wake()
 		n.Wake() // a second one does not block
-		after(time.Second)
+		n.after(time.Second)
 		if got := n.server.took(); len(got) != 0 {
 			t.Errorf("%v", got)
 		}
 		n.config.Server = server
 		n.Wake()
-		after(time.Second)
+		n.after(time.Second)
 		if got := n.server.took(); !slices.Equal(got, []string{asked}) || n.status.Server != server {
 			t.Errorf("requests %v, server %q", got, n.status.Server)
 		}
@@ -93,21 +86,21 @@ func TestWake(t *testing.T) {
 func TestAutomatic(t *testing.T) {
 	following(t, func(t *testing.T, n *node) {
 		stop := n.run()
-		after(advancePause)
+		n.after(advancePause)
 		n.isIn("B", update.Trial)
 		if n.reboots != 1 || n.firmware.once != "B" {
 			t.Fatalf("%d reboots, once %q", n.reboots, n.firmware.once)
 		}
-		after(20 * time.Minute) // a shutdown takes its time
+		n.after(20 * time.Minute) // a shutdown takes its time
 		if n.reboots != 1 || n.slots["B"].writes != 1 {
 			t.Errorf("%d reboots, written %d times", n.reboots, n.slots["B"].writes)
 		}
 		stop()
 		n.boot()
 		n.run()
-		after(time.Minute)
+		n.after(time.Minute)
 		n.holds("B", update.Good, "1.1.0")
-		after(7 * 24 * time.Hour)
+		n.after(7 * 24 * time.Hour)
 		if n.reboots != 1 || n.slots["A"].writes != 0 {
 			t.Errorf("%d reboots, the other slot was written %d times", n.reboots, n.slots["A"].writes)
 		}
@@ -189,7 +182,7 @@ func TestAutomaticWaits(t *testing.T) {
 				n.server.took()
 				writes := n.slots["B"].writes
 				n.run()
-				after(9 * time.Hour)
+				n.after(9 * time.Hour)
 				for _, path := range n.server.took() {
 					if strings.HasPrefix(path, "/targets/") {
 						t.Errorf("%s is fetched", path)
@@ -201,7 +194,7 @@ func TestAutomaticWaits(t *testing.T) {
 				if tt.end != nil {
 					tt.end(n)
 				}
-				after(tt.wait + 2*advancePause)
+				n.after(tt.wait + 2*advancePause)
 				n.isIn("B", update.Trial)
 				if n.reboots != 1 {
 					t.Errorf("%d reboots", n.reboots)
@@ -236,7 +229,7 @@ func TestAutomaticThatFails(t *testing.T) {
 			following(t, func(t *testing.T, n *node) {
 				fault(n, true)
 				n.run()
-				after(24 * time.Hour)
+				n.after(24 * time.Hour)
 				if got := n.server.took(); len(got) > 5*64 { // a poll, a refresh, the index, the OS file
 					t.Errorf("%d requests in a day", len(got))
 				}
@@ -244,7 +237,7 @@ func TestAutomaticThatFails(t *testing.T) {
 					t.Errorf("%q, %d reboots", n.status.Failure, n.reboots)
 				}
 				fault(n, false)
-				after(2 * config.DefaultInterval)
+				n.after(2 * config.DefaultInterval)
 				n.isIn("B", update.Trial)
 			})
 		})
@@ -281,10 +274,10 @@ func TestAutomaticDowngrade(t *testing.T) {
 		n.server.add("1.0.0", func(a *release.Attributes) { a.Downgrade = true })
 		n.members = []Member{first("1.1.0")}
 		n.run()
-		after(time.Hour)
+		n.after(time.Hour)
 		n.isIn("A", update.Good)
 		n.members[0].Version = "1.0.0"
-		after(advancePause)
+		n.after(advancePause)
 		n.isIn("A", update.Trial)
 		n.boot()
 		n.facts = func() gate.Facts { return gate.Facts{Member: true, API: true} }

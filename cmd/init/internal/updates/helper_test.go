@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -326,7 +327,8 @@ type node struct {
 	members  []Member
 	serves   bool
 
-	mu      sync.Mutex
+	// turn orders what the test and the agent do, as the race detector sees it.
+	turn    atomic.Int64
 	status  api.Update
 	reports []api.Update
 	events  []string
@@ -377,12 +379,11 @@ func (n *node) bootIn(running string) (update.Next, error) {
 			Release: update.Release{Version: n.versions[digestOf(n.slots[running].content)]},
 		},
 		State: filepath.Join(n.dir, "state"), Work: filepath.Join(n.dir, "work"), Board: board, Running: path,
-		Config: func() config.Update { return n.config }, Network: func() identity.NetworkID { return n.network },
-		Key: n.key.Public, Now: time.Now, Facts: func(context.Context) gate.Facts { return n.facts() },
+		Config: func() config.Update { n.turn.Add(1); return n.config }, Network: func() identity.NetworkID { return n.network },
+		Key: n.key.Public, Now: time.Now, Facts: func(context.Context) gate.Facts { n.turn.Add(1); return n.facts() },
 		Servers: &http.Client{Transport: n.server}, Members: func() []Member { return n.members }, Serves: func() bool { return n.serves },
 		Report: func(u api.Update) {
-			n.mu.Lock()
-			defer n.mu.Unlock()
+			n.turn.Add(1)
 			n.status = u
 			n.reports = append(n.reports, u)
 		},
@@ -484,4 +485,11 @@ func (h handler) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer := httptest.NewRecorder()
 	h.ServeHTTP(answer, r)
 	return answer.Result(), nil
+}
+
+// after lets time pass and everything come to rest.
+func (n *node) after(d time.Duration) {
+	n.turn.Add(1)
+	time.Sleep(d)
+	synctest.Wait()
 }

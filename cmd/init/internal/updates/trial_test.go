@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/digital-mycelium/os/cmd/init/internal/gate"
@@ -91,18 +90,15 @@ func TestTrialPasses(t *testing.T) {
 			return gate.Facts{BootID: "after", Member: true, API: time.Since(began) >= time.Minute}
 		}
 		n.run()
-		time.Sleep(30 * time.Second)
-		synctest.Wait()
+		n.after(30 * time.Second)
 		tr := n.status.Trial
 		if tr == nil || tr.Version != "1.1.0" || !slices.Equal(tr.Waiting, []string{"the Kubernetes API does not answer"}) ||
 			!tr.Deadline.Equal(began.Add(config.DefaultTrial)) {
 			t.Fatalf("the status says of the trial %+v", tr)
 		}
-		time.Sleep(30*time.Second + judgeSettled - time.Second)
-		synctest.Wait()
+		n.after(30*time.Second + judgeSettled - time.Second)
 		n.holds("B", update.Trial, "1.1.0")
-		time.Sleep(judgePause + time.Second)
-		synctest.Wait()
+		n.after(judgePause + time.Second)
 		n.holds("B", update.Good, "1.1.0")
 		if n.status.Trial != nil || n.firmware.standard != "B" || n.reboots != 0 || n.factsKept() != "" || n.problem != "" {
 			t.Errorf("trial %+v, default %s, %d reboots, facts %q, problem %q", n.status.Trial, n.firmware.standard, n.reboots, n.factsKept(), n.problem)
@@ -217,20 +213,16 @@ func TestTrialWithoutFacts(t *testing.T) {
 				if content != "" {
 					noErr(t, os.WriteFile(path, []byte(content), 0o600))
 				}
-				began := time.Now()
 				n.facts = func() gate.Facts { return gate.Facts{} }
 				n.config.Checks = []config.Check{{Name: "shop", HTTP: "http://shop/ok"}}
 				n.run()
-				time.Sleep(time.Minute)
-				synctest.Wait()
+				n.after(time.Minute)
 				if tr := n.status.Trial; tr == nil || len(tr.Waiting) != 1 {
 					t.Fatalf("the trial waits for %+v", tr)
 				}
 				noErr(t, os.WriteFile(filepath.Join(n.server.dir, "ok"), []byte("yes"), 0o600))
-				time.Sleep(judgeSettled + 2*judgePause)
-				synctest.Wait()
+				n.after(judgeSettled + 2*judgePause)
 				n.holds("B", update.Good, "1.1.0")
-				_ = began
 			})
 		})
 	}
@@ -241,15 +233,13 @@ func TestPassThatFailsFirst(t *testing.T) {
 	onTrialOf(t, func(t *testing.T, n *node) {
 		n.firmware.defaultErr = errBroken
 		n.run()
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		n.after(time.Minute)
 		n.holds("B", update.Trial, "1.1.0")
 		if tr := n.status.Trial; tr == nil || len(tr.Waiting) != 1 || !strings.Contains(tr.Waiting[0], errBroken.Error()) {
 			t.Errorf("the trial waits for %+v", tr)
 		}
 		n.firmware.defaultErr = nil
-		time.Sleep(judgePause)
-		synctest.Wait()
+		n.after(judgePause)
 		n.holds("B", update.Good, "1.1.0")
 		if n.firmware.standard != "B" || n.reboots != 0 {
 			t.Errorf("default %s, %d reboots", n.firmware.standard, n.reboots)
@@ -273,9 +263,9 @@ func TestTrialThatIsPutOff(t *testing.T) {
 	onTrialOf(t, func(t *testing.T, n *node) {
 		n.facts = func() gate.Facts { return gate.Facts{} } // services end in a shutdown
 		stop := n.run()
-		time.Sleep(config.DefaultTrial - time.Second)
+		n.after(config.DefaultTrial - time.Second)
 		n.Leave("the owner rebooted")
-		time.Sleep(time.Hour)
+		n.after(time.Hour)
 		stop()
 		if n.reboots != 0 || n.boot() != update.Nothing {
 			t.Errorf("%d more reboots", n.reboots)
@@ -313,10 +303,9 @@ func TestTrialThatIsGivenUp(t *testing.T) {
 	onTrialOf(t, func(t *testing.T, n *node) {
 		n.facts = func() gate.Facts { return gate.Facts{} }
 		n.run()
-		time.Sleep(time.Minute)
+		n.after(time.Minute)
 		noErr(t, n.RollBack("the shop is slow"))
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		n.after(time.Hour)
 		n.holds("B", update.Bad, "1.1.0")
 		if v := n.status.Verdicts; len(v) != 1 || v[0].Reason != "given up by hand: the shop is slow" || n.reboots != 1 {
 			t.Errorf("verdicts %+v, %d reboots", v, n.reboots)
