@@ -50,7 +50,7 @@ func (m *machine) openUpdates(context.Context) error {
 		return nil
 	}
 	if m.volumeState("STATE") == "missing" || m.volumeState("STATE") == "corrupt" {
-		return m.withoutJournal(slots.Firmware)
+		return errors.Join(m.onlyDefault(slots.Firmware, "STATE cannot be used"), errors.New("without STATE the node cannot be updated"))
 	}
 	agent, next, err := updates.Boot(updates.Options{
 		Slots: slots, State: identityDir, Work: updateWork, Board: boardName(m.cmdline),
@@ -73,6 +73,9 @@ func (m *machine) openUpdates(context.Context) error {
 		Log:     m.log.With("part", "update"),
 	})
 	m.updates = agent
+	if errors.Is(err, update.ErrDamaged) {
+		err = errors.Join(err, m.onlyDefault(slots.Firmware, "the update journal is damaged"))
+	}
 	if agent != nil {
 		if mountErr := m.showRunningSlot(slots.Firmware); mountErr != nil {
 			m.log.Warn("the OS file that runs cannot be read: other nodes do not get it from here", "error", mountErr)
@@ -85,9 +88,10 @@ func (m *machine) openUpdates(context.Context) error {
 	return err
 }
 
-// withoutJournal refuses to run a system that is not the default and whose trial
-// cannot be judged: without STATE nobody knows that it is on one.
-func (m *machine) withoutJournal(f update.Firmware) error {
+// onlyDefault ends the run of a system that is not the one that is started by itself:
+// without what the last boot has written nobody knows that it is on trial, and nobody
+// would judge it.
+func (m *machine) onlyDefault(f update.Firmware, because string) error {
 	running, err := f.Running()
 	if err != nil {
 		return err
@@ -97,9 +101,9 @@ func (m *machine) withoutJournal(f update.Firmware) error {
 		return err
 	}
 	if running != standard {
-		m.fatal(fmt.Errorf("STATE cannot be used and slot %s is not the one that is started by itself: going back to slot %s", running, standard))
+		m.fatal(fmt.Errorf("%s, and slot %s is not the one that is started by itself: going back to slot %s", because, running, standard))
 	}
-	return errors.New("without STATE the node cannot be updated")
+	return nil
 }
 
 // updateSlots finds the slots and what starts them.
