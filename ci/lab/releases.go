@@ -50,7 +50,8 @@ func NewReleaseServer(t testing.TB) *ReleaseServer {
 		t.Fatalf("sign the release repository: %v", err)
 	}
 	s.Root = s.repo.Digest()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("release server: %v", err)
 	}

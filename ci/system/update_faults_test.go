@@ -248,8 +248,8 @@ func powerCutsInUpdates(t *testing.T, suite *lab.Suite) {
 			defer suite.Times.Start(t)()
 			defer recordOf(t, u.Machine)
 			u.cutUpdate(t, f, moment)
-			status := u.MustBoot(t)
-			status = u.settled(t, status)
+			u.MustBoot(t)
+			status := u.settled(t)
 			checkRecovered(t, status)
 			checkSameMachine(t, first, status)
 			u.wantRunning(t, status, status.Version)
@@ -286,7 +286,7 @@ func (u *updating) cutUpdate(t *testing.T, f lab.OSFile, moment time.Duration) {
 }
 
 // settled waits until no trial is under way and the node is Ready.
-func (u *updating) settled(t *testing.T, status *api.Status) *api.Status {
+func (u *updating) settled(t *testing.T) *api.Status {
 	t.Helper()
 	status, err := u.WaitStatus(within(t, 4*longTrial), "no trial", func(s *api.Status) (bool, string) {
 		if s.Update == nil || s.Phase != lab.PhaseRunning || !s.Kubernetes.NodeReady {

@@ -107,7 +107,7 @@ func (d Directory) Get(ctx context.Context, path string, max int64, _ string) ([
 	if err != nil {
 		return nil, "", false, fmt.Errorf("release directory: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // only read from
 	fi, err := root.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, "", false, fmt.Errorf("%s in %s: %w", path, string(d), ErrNotFound)

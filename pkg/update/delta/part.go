@@ -211,17 +211,6 @@ func (p *part) mark(i int, right bool) {
 	}
 }
 
-// wants reports whether the content with this sum is missing somewhere.
-func (p *part) wants(sum [sha256.Size]byte) bool {
-	i, ok := p.first[sum]
-	for ; ok && i >= 0; i = p.next[i] {
-		if !p.have[i] {
-			return true
-		}
-	}
-	return false
-}
-
 // put writes a content to every place where it is missing, and returns the number
 // of bytes that this has filled.
 func (p *part) put(data []byte, sum [sha256.Size]byte) (int64, error) {

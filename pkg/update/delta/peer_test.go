@@ -99,7 +99,9 @@ func TestHandlerRefuses(t *testing.T) {
 // A peer's answers are foreign.
 func TestPeerStateRefuses(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
-		"301":            func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://elsewhere/", 301) },
+		"301": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://elsewhere/", http.StatusMovedPermanently)
+		},
 		"503 of a proxy": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
 		"negative":       fetchingHeaders("-1", "true"),
 		"too many":       fetchingHeaders("536870913", "true"),

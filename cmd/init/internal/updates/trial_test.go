@@ -162,10 +162,10 @@ func TestOwnersChecks(t *testing.T) {
 	onTrialOf(t, func(t *testing.T, n *node) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		noErr(t, err)
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		closed, err := net.Listen("tcp", "127.0.0.1:0")
 		noErr(t, err)
-		closed.Close()
+		noErr(t, closed.Close())
 		noErr(t, os.WriteFile(filepath.Join(n.server.dir, "ok"), []byte("yes"), 0o600))
 		n.config.Checks = []config.Check{
 			{Name: "shop", HTTP: "http://shop/ok"},

@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	begun  = time.Unix(1e9, 0)
-	broken = errors.New("broken")
+	begun     = time.Unix(1e9, 0)
+	errBroken = errors.New("broken")
 )
 
 // one returns a node in each stage; its boot is "1".
@@ -102,7 +102,7 @@ there      done     uncordon   uncordon   uncordon   uncordon   uncordon
 down       done     wait       wait       wait       wait       wait
 `
 	o := Options{Version: target, Drain: true, MaxUnavailable: 1, Patience: time.Minute}
-	for text, err := range map[string]error{table: nil, halted: broken} {
+	for text, err := range map[string]error{table: nil, halted: errBroken} {
 		lines := strings.Split(strings.TrimSpace(text), "\n")
 		columns := strings.Fields(lines[0])
 		if len(columns) != len(memories) || len(lines) != 10 {
@@ -243,12 +243,12 @@ func TestEnds(t *testing.T) {
 	for verb, want := range map[Verb]string{Stage: "did not fetch", Drain: "was not drained", Try: "did not try", Uncordon: ""} {
 		r := start()
 		r.memory["a"].tried = 1
-		r.Ended(Action{Verb: verb, Node: "a"}, broken, begun)
+		r.Ended(Action{Verb: verb, Node: "a"}, errBroken, begun)
 		if want == "" {
 			if r.Halted() != nil {
 				t.Errorf("%s: %v", verb, r.Halted())
 			}
-		} else if !errors.Is(r.Halted(), broken) || !strings.Contains(r.Halted().Error(), want) || !strings.Contains(r.Advice(), "same command") {
+		} else if !errors.Is(r.Halted(), errBroken) || !strings.Contains(r.Halted().Error(), want) || !strings.Contains(r.Advice(), "same command") {
 			t.Errorf("%s: %v, %q", verb, r.Halted(), r.Advice())
 		}
 	}
@@ -271,7 +271,7 @@ func TestEnds(t *testing.T) {
 		if s := r.Next(now, []Node{one("there")}); len(s.Do) != 1 && i < 2 || i == 2 && r.Halted() == nil {
 			t.Errorf("look %d: %+v, %v", i, s, r.Halted())
 		}
-		r.Ended(Action{Verb: Uncordon, Node: "a"}, broken, now)
+		r.Ended(Action{Verb: Uncordon, Node: "a"}, errBroken, now)
 	}
 }
 
