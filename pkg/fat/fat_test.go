@@ -256,3 +256,33 @@ func TestErrors(t *testing.T) {
 		t.Error("more than the file system holds accepted")
 	}
 }
+
+// syncedDisk notes what a file system wrote before it asked for a Sync.
+type syncedDisk struct{ now, synced []byte }
+
+func (d *syncedDisk) WriteAt(p []byte, off int64) (int, error) { return copy(d.now[off:], p), nil }
+func (d *syncedDisk) Sync() error {
+	d.synced = append(d.synced, d.now...)
+	return nil
+}
+
+// TestContentFirst: what names a file is written when its content is durable.
+func TestContentFirst(t *testing.T) {
+	const size = 3 << 20
+	f, err := New(Config{Size: size})
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := []byte(strings.Repeat("content ", 1000))
+	if err := f.AddBytes("dir/file", content); err != nil {
+		t.Fatal(err)
+	}
+	d := &syncedDisk{now: make([]byte, size)}
+	if err := f.Write(d); err != nil {
+		t.Fatal(err)
+	}
+	at, _, err := f.Extent("dir/file")
+	if err != nil || len(d.synced) != size || !bytes.Equal(d.synced[at:][:len(content)], content) || !bytes.Equal(d.synced[:at], make([]byte, at)) {
+		t.Errorf("%d bytes were synced before the tables; %v", len(d.synced), err)
+	}
+}

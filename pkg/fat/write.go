@@ -28,7 +28,9 @@ const (
 
 // Write stores the file system at offset 0 of w, which must read as zeros, or
 // have been cleared: what is empty is not written, so a sparse file stays sparse.
-// The boot sector comes last: before, there is no file system.
+// The boot sector comes last: before, there is no file system. When w has a Sync
+// method, it is called before the tables and directories are written, so that after a
+// power cut they name no file whose content is not there.
 func (f *FS) Write(w io.WriterAt) error {
 	if _, err := f.layOut(); err != nil {
 		return err
@@ -41,6 +43,11 @@ func (f *FS) Write(w io.WriterAt) error {
 	})
 	if err != nil {
 		return err
+	}
+	if s, ok := w.(interface{ Sync() error }); ok {
+		if err := s.Sync(); err != nil {
+			return fmt.Errorf("sync the files' contents: %w", err)
+		}
 	}
 	return f.WriteMetadata(w)
 }

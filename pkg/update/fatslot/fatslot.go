@@ -53,7 +53,8 @@ func (s *Slot) fs(size int64, content io.Reader) (*fat.FS, error) {
 }
 
 // Write implements update.Content. What was in the partition is gone durably before
-// the first byte of the new content is written.
+// the first byte of the new content is written, and the new content is there durably
+// before anything names it: there are firmwares that start what nobody asked for.
 func (s *Slot) Write(r io.Reader, size int64) error {
 	f, err := s.fs(size, r)
 	if err != nil {
@@ -62,7 +63,7 @@ func (s *Slot) Write(r io.Reader, size int64) error {
 	if _, _, err := f.Extent(s.File); err != nil {
 		return err // before anything is lost
 	}
-	w := io.NewOffsetWriter(s.Disk, s.Offset)
+	w := partition{io.NewOffsetWriter(s.Disk, s.Offset), s.Disk}
 	if err := f.Clear(w); err != nil {
 		return err
 	}
@@ -77,6 +78,14 @@ func (s *Slot) Write(r io.Reader, size int64) error {
 	}
 	return nil
 }
+
+// partition is where the file system is written.
+type partition struct {
+	*io.OffsetWriter
+	disk Disk
+}
+
+func (p partition) Sync() error { return p.disk.Sync() }
 
 // Open implements update.Content: it reads the file's content where Write puts
 // it, and before that, that the file system says so too.
