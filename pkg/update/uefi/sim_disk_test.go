@@ -62,8 +62,10 @@ func (d *simDisk) sector(n int64) []byte {
 	if b, ok := d.durable[n]; ok {
 		return b
 	}
-	return make([]byte, sector)
+	return zeroSector[:]
 }
+
+var zeroSector [sector]byte
 
 func (d *simDisk) ReadAt(p []byte, off int64) (int, error) {
 	for n := 0; n < len(p); {
@@ -78,12 +80,15 @@ func (d *simDisk) ReadAt(p []byte, off int64) (int, error) {
 func (d *simDisk) WriteAt(p []byte, off int64) (int, error) {
 	for n := 0; n < len(p); {
 		at := off + int64(n)
-		number, old := at/sector, d.sector(at/sector)
-		data := bytes.Clone(old)
-		n += copy(data[at%sector:], p[n:])
-		if bytes.Equal(data, old) {
+		number, from := at/sector, at%sector
+		old := d.sector(number)
+		part := p[n:min(len(p), n+sector-int(from))]
+		n += len(part)
+		if bytes.Equal(part, old[from:][:len(part)]) {
 			continue
 		}
+		data := bytes.Clone(old)
+		copy(data[from:], part)
 		kind := writeStep
 		if number < d.table[0] || number >= d.table[1] {
 			kind = tableStep
@@ -117,3 +122,6 @@ func some(random *rand.Rand) func(int) bool {
 
 // first n survive: the disk writes in order.
 func first(n int) func(int) bool { return func(i int) bool { return i < n } }
+
+// allBut the one that is number n survive.
+func allBut(n int) func(int) bool { return func(i int) bool { return i != n } }

@@ -137,7 +137,7 @@ func openFAT(r io.ReaderAt) (*simFAT, error) {
 
 // chain reads the clusters from n on; size is -1 for a directory.
 func (f *simFAT) chain(n uint32, size int64) ([]byte, error) {
-	var all []byte
+	all := make([]byte, 0, max(size, 0)+f.cluster)
 	for seen := uint32(0); n < 0xfff8 && !f.wide || n < 0x0ffffff8 && f.wide; seen++ {
 		if n < 2 || n >= f.clusters+2 || seen > f.clusters {
 			return nil, fmt.Errorf("a broken chain of clusters at %d", n)

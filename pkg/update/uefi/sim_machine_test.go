@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -76,6 +77,9 @@ type scenario struct {
 	outages []int
 	// slotBytes is the size of a slot.
 	slotBytes int64
+	// every says at which of the sectors that are written behind one another the power
+	// is cut: every one, or every so many.
+	every int
 }
 
 const osPath = "EFI/Linux/os.efi"
@@ -86,10 +90,10 @@ type simMachine struct {
 	t    testing.TB
 	sc   *scenario
 	disk *simDisk
-	// dir is the directory of the variables.
-	dir     string
-	journal []byte
-	random  *rand.Rand
+	// dir is the directory of the variables, in root.
+	dir, root string
+	journal   []byte
+	random    *rand.Rand
 
 	goal  int
 	boots int
@@ -99,13 +103,17 @@ type simMachine struct {
 	// a powerCut.
 	steps  int
 	onStep func(kind stepKind)
-	// full is for how many boots the firmware has no room for variables.
-	full int
+	// full is for how many boots the firmware has no room for variables; the owner
+	// gives up when it is forEver.
+	full   int
+	gaveUp bool
 	// lost and unasked are what the firmware does at the next boot: forget all
 	// variables; start the entry for trials as if somebody had chosen it.
 	lost, unasked bool
 	story         []string
 }
+
+const forEver = 1000
 
 // powerCut is what a machine panics with.
 type powerCut struct {
@@ -113,10 +121,11 @@ type powerCut struct {
 	survives func(int) bool
 }
 
-func newSimMachine(t testing.TB, sc *scenario, seed uint64) *simMachine {
+func newSimMachine(t testing.TB, sc *scenario, seed uint64, root string) *simMachine {
 	t.Helper()
 	m := &simMachine{
-		t: t, sc: sc, disk: newSimDisk(4*mib + 2*sc.slotBytes), blameless: map[string]int{}, random: rand.New(rand.NewPCG(seed, 0)), onStep: func(stepKind) {},
+		t: t, sc: sc, disk: newSimDisk(4*mib + 2*sc.slotBytes), blameless: map[string]int{}, root: root,
+		random: rand.New(rand.NewPCG(seed, 0)), onStep: func(stepKind) {},
 	}
 	table, err := gpt.New(gpt.DeriveGUID("disk"), sector, m.disk.size)
 	m.noErr(err)
@@ -137,10 +146,13 @@ func newSimMachine(t testing.TB, sc *scenario, seed uint64) *simMachine {
 }
 
 func (m *simMachine) newDir() {
-	dir, err := os.MkdirTemp(m.t.TempDir(), "")
+	dir, err := os.MkdirTemp(m.root, "")
 	m.noErr(err)
 	m.dir = dir
 }
+
+// discard ends a fork.
+func (m *simMachine) discard() { m.noErr(os.RemoveAll(m.dir)) }
 
 func (m *simMachine) noErr(err error) {
 	m.t.Helper()
@@ -196,7 +208,7 @@ func (m *simMachine) variables() map[string][]byte {
 
 // powerWent notes a power cut.
 func (m *simMachine) powerWent() {
-	m.tell("the power goes, %d sectors were in the disk's cache", len(m.disk.cache))
+	m.tell("the power goes")
 	if s := m.state(); s.OnTrial() != "" {
 		m.blameless[s.Slot(s.OnTrial()).Release.Version]++
 	}
@@ -260,7 +272,7 @@ func (m *simMachine) firmware() update.Firmware {
 		Variables: m.dir, Disk: m.disk, DiskBytes: m.disk.size, Slots: []string{"A", "B"}, File: `\` + strings.ReplaceAll(osPath, "/", `\`),
 		before: func(file string) error {
 			m.step(variableStep)
-			if _, err := os.Stat(file); m.full > 0 && err != nil {
+			if b, err := os.ReadFile(file); m.full > 0 && (err != nil || len(b) == 0) {
 				m.noErr(os.WriteFile(file, nil, 0o600)) // the file that efivarfs makes before it asks the firmware
 				return fmt.Errorf("write %s: %w", file, syscall.ENOSPC)
 			}
@@ -303,7 +315,9 @@ func (m *simMachine) turnOn() *osFile {
 	var entries []string
 	if next := files["BootNext-"+global]; len(next) == 6 {
 		m.step(variableStep)
-		m.noErr(os.Remove(filepath.Join(m.dir, "BootNext-"+global)))
+		if err := os.Remove(filepath.Join(m.dir, "BootNext-"+global)); !errors.Is(err, fs.ErrNotExist) {
+			m.noErr(err)
+		}
 		m.step(variableStep)
 		entries = append(entries, fmt.Sprintf("Boot%02X%02X-%s", next[5], next[4], global))
 	} else if m.unasked {
@@ -346,11 +360,11 @@ func (m *simMachine) load(p simPartition, path string) *osFile {
 }
 
 func (m *simMachine) held(p simPartition, path string) *osFile {
-	fs, err := openFAT(io.NewSectionReader(m.disk, p.begin*sector, p.sectors*sector))
+	fat, err := openFAT(io.NewSectionReader(m.disk, p.begin*sector, p.sectors*sector))
 	if err != nil {
 		return nil
 	}
-	b, err := fs.file(path)
+	b, err := fat.file(path)
 	if err != nil {
 		return nil
 	}
@@ -424,6 +438,7 @@ func (m *simMachine) judge(u *update.Updater, f *osFile) bool {
 
 // act does the next of what the owner wants; done when nothing is left.
 func (m *simMachine) act(u *update.Updater) (done bool) {
+	m.checkLast(u.State())
 	for ; m.goal < len(m.sc.goals); m.goal++ {
 		g, s := m.sc.goals[m.goal], u.State()
 		running := s.Slot(s.Running)
@@ -448,6 +463,9 @@ func (m *simMachine) act(u *update.Updater) (done bool) {
 		}
 		if err := u.Try(context.Background()); m.full == 0 || !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, update.ErrInUse) {
 			m.noErr(err)
+		} else if err != nil && m.full > forEver/2 {
+			m.gaveUp = true
+			return true
 		}
 		return false
 	}
@@ -460,66 +478,4 @@ func (m *simMachine) settled(s update.State, f *osFile) bool {
 	running := s.Slot(s.Running)
 	return running.Release == f.Release && running.Phase == update.Good && s.Running == s.Default ||
 		slices.ContainsFunc(s.Refused, func(r update.Refusal) bool { return r.Release == f.Release })
-}
-
-// check wants the machine to rest on what it should, and the journal to say the truth.
-func (m *simMachine) check() {
-	s := m.state()
-	list, err := partitions(m.disk)
-	m.noErr(err)
-	label := map[int]string{2: "A", 3: "B"}
-	held := map[string]*osFile{}
-	for _, p := range list {
-		if label[p.number] == "" {
-			continue
-		}
-		held[label[p.number]] = m.held(p, osPath)
-		if (p.kind == xbootldr) != (label[p.number] == s.Running) {
-			m.fatalf("slot %s runs, the type of partition %d is %x", s.Running, p.number, p.kind)
-		}
-	}
-	want := m.verdicts(s)
-	if held[s.Running] != want || s.Default != s.Running || s.OnTrial() != "" || m.variables()["BootNext-"+global] != nil {
-		m.fatalf("the machine rests on %v, want %v", held[s.Running], want)
-	}
-	for name, slot := range s.Slots {
-		if (slot.Phase == update.Good || slot.Phase == update.Staged) && (held[name] == nil || held[name].Release != slot.Release) {
-			m.fatalf("slot %s counts as %s and holds %v", name, slot.Phase, held[name])
-		}
-	}
-}
-
-// verdicts checks the last verdict on each release and returns what must run.
-//
-// One on a release that does not work is Bad, always. One on a release that works is
-// Good, unless what is not its fault has ended its trial as often as it has tries:
-// that cannot be told from a hang.
-func (m *simMachine) verdicts(s update.State) *osFile {
-	runs, before := m.sc.first, m.sc.first
-	for _, g := range m.sc.goals {
-		last := update.Verdict{}
-		for _, v := range s.Verdicts {
-			if v.Release == g.file.Release {
-				last = v
-			}
-		}
-		good := g.file.nature == works || g.file.nature == putsOff
-		rolledBack := slices.ContainsFunc(m.sc.goals, func(other goal) bool { return other.do == "rollback" && other.file == g.file })
-		switch {
-		case g.do == "rollback":
-			if runs = before; last.Phase != update.Bad {
-				m.fatalf("%s was rolled back, and is %q", g.file, last.Phase)
-			}
-		case g.do == "stage":
-		case good && last.Phase == update.Good, good && rolledBack:
-			runs, before = g.file, runs
-		case good && last.Phase == update.Bad && m.blameless[g.file.Version] >= update.Tries:
-		case last.Phase != update.Bad || good:
-			m.fatalf("%s, which %s, has the verdict %q (%s); what is not its fault has ended %d of its trials", g.file, g.file.nature, last.Phase, last.Reason, m.blameless[g.file.Version])
-		}
-		if slices.ContainsFunc(s.Refused, func(r update.Refusal) bool { return r.Release == g.file.Release }) != (last.Phase == update.Bad) {
-			m.fatalf("%s has the verdict %q, refused are %v", g.file, last.Phase, s.Refused)
-		}
-	}
-	return runs
 }
