@@ -135,6 +135,7 @@ func (a *Agent) path(name string) string { return filepath.Join(a.o.State, name)
 // Run judges a trial, if one is under way, and then follows the release server,
 // until ctx ends.
 func (a *Agent) Run(ctx context.Context) {
+	a.publish() // the configuration is known now
 	if a.onTrial() {
 		a.judge(ctx)
 	}

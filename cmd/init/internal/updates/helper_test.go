@@ -462,6 +462,7 @@ func (n *node) run() (stop func()) {
 		n.Run(ctx)
 		close(done)
 	}()
+	synctest.Wait() // it has looked around
 	stop = func() {
 		cancel()
 		<-done
