@@ -56,6 +56,11 @@ func customResources(s *scope) {
 	group := s.ns + ".example.org"
 	s.apply(fmt.Sprintf(spores, group))
 	defer s.discard("", "delete", "crd", "spores."+group, "--wait=false", "--ignore-not-found")
+	// Stock `kubectl wait` fails on a definition that is younger than its first condition.
+	s.wait("the definition's first condition", func(context.Context) (bool, string, error) {
+		out, err := s.tryKubectl("", "get", "crd", "spores."+group, "-o", "jsonpath={.status.conditions[*].type}")
+		return out != "", out, err
+	})
 	s.runKubectl("", "wait", "crd/spores."+group, "--for=condition=Established", "--timeout=120s")
 	spore := func(name, spec string) string {
 		return fmt.Sprintf("apiVersion: %s/v1\nkind: Spore\nmetadata: {name: %s}\nspec: %s\n", group, name, spec)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -135,6 +136,7 @@ func threads(args []string) error {
 	if err != nil {
 		return err
 	}
+	debug.SetTraceback("none") // thousands of stacks say nothing, and are megabytes of log
 	started := make(chan struct{})
 	for range n {
 		go func() {
