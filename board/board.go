@@ -31,7 +31,15 @@ type Board struct {
 	// CommandLine is the kernel's.
 	CommandLine string   `yaml:"commandLine"`
 	Firmware    Firmware `yaml:"firmware"`
+	OSFile      OSFile   `yaml:"osFile"`
 	Disk        Disk     `yaml:"disk"`
+}
+
+// OSFile says how large the board's OS file may be (a larger one is not built),
+// and how large it should be at most.
+type OSFile struct {
+	LimitMiB int64 `yaml:"limitMiB"`
+	GoalMiB  int64 `yaml:"goalMiB"`
 }
 
 // Kernel says how the board's kernel is built.
@@ -45,10 +53,14 @@ type Kernel struct {
 	Image  string `yaml:"image"`
 }
 
-// Firmware says what the machine's firmware starts.
+// Firmware says by which ways machines of the board start the OS file. A disk
+// image serves all of the ways that its board names.
 type Firmware struct {
-	// Kind is "efi".
-	Kind string `yaml:"kind"`
+	EFI *EFI `yaml:"efi"`
+}
+
+// EFI is UEFI: the firmware starts systemd-boot, which starts a slot's OS file.
+type EFI struct {
 	// Stub is the boot stub that becomes the OS file's head, Loader the boot loader.
 	Stub   PackageFile `yaml:"stub"`
 	Loader PackageFile `yaml:"loader"`
@@ -131,8 +143,6 @@ func (b *Board) validate() error {
 		{"kernel.target", b.Kernel.Target},
 		{"kernel.image", b.Kernel.Image},
 		{"commandLine", b.CommandLine},
-		{"firmware.stub.package", b.Firmware.Stub.Package},
-		{"firmware.loader.package", b.Firmware.Loader.Package},
 	} {
 		if strings.TrimSpace(f.value) == "" {
 			errs = append(errs, fmt.Errorf("%s is empty", f.name))
@@ -141,19 +151,41 @@ func (b *Board) validate() error {
 	if b.Arch != "amd64" && b.Arch != "arm64" {
 		errs = append(errs, fmt.Errorf("arch %q: want amd64 or arm64", b.Arch))
 	}
-	if b.Firmware.Kind != "efi" {
-		errs = append(errs, fmt.Errorf("firmware.kind %q: want efi", b.Firmware.Kind))
-	}
 	if len(b.Kernel.Fragments) == 0 {
 		errs = append(errs, errors.New("kernel.fragments is empty"))
 	}
-	relative := append([]string{b.Kernel.Image, b.Firmware.Stub.Path, b.Firmware.Loader.Path, b.Firmware.Loader.Install}, b.Kernel.Fragments...)
-	for _, p := range relative {
+	if b.OSFile.GoalMiB <= 0 || b.OSFile.LimitMiB < b.OSFile.GoalMiB || b.OSFile.LimitMiB > 512 {
+		errs = append(errs, fmt.Errorf("osFile: goalMiB %d and limitMiB %d: want 0 < goal <= limit <= 512", b.OSFile.GoalMiB, b.OSFile.LimitMiB))
+	}
+	errs = append(errs, validPaths(append([]string{b.Kernel.Image}, b.Kernel.Fragments...)...)...)
+	errs = append(errs, b.Firmware.validate()...)
+	return errors.Join(append(errs, b.Disk.validate()...)...)
+}
+
+func (f *Firmware) validate() (errs []error) {
+	if f.EFI == nil {
+		return []error{errors.New("firmware: no way to start the OS file: want efi")}
+	}
+	errs = append(errs, f.EFI.Stub.validate("firmware.efi.stub")...)
+	errs = append(errs, f.EFI.Loader.validate("firmware.efi.loader")...)
+	return append(errs, validPaths(f.EFI.Loader.Install)...)
+}
+
+// validate checks what every file of a package has; field is where it is named.
+func (f PackageFile) validate(field string) (errs []error) {
+	if f.Package == "" {
+		errs = append(errs, fmt.Errorf("%s.package is empty", field))
+	}
+	return append(errs, validPaths(f.Path)...)
+}
+
+func validPaths(paths ...string) (errs []error) {
+	for _, p := range paths {
 		if !fs.ValidPath(p) || p == "." {
 			errs = append(errs, fmt.Errorf("path %q: want a relative path without dots", p))
 		}
 	}
-	return errors.Join(append(errs, b.Disk.validate()...)...)
+	return errs
 }
 
 func (d *Disk) validate() (errs []error) {

@@ -33,13 +33,6 @@ const (
 	Manifest  = "manifest.json"
 )
 
-// Limit is how large the OS file may be, and Goal how large it should be at
-// most, in bytes.
-const (
-	Limit = 40 << 20
-	Goal  = 34 << 20
-)
-
 // Options say what to build.
 type Options struct {
 	// RepoRoot is the repository's root directory.
@@ -171,8 +164,8 @@ func (b *builder) writeOSFile(path string, p *parts, ramfs []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(data) > Limit {
-		return fmt.Errorf("the OS file has %s, the limit is %s: see where it goes with `mycelium image sizes`", mebibytes(int64(len(data))), mebibytes(Limit))
+	if limit := b.board.OSFile.LimitMiB << 20; int64(len(data)) > limit {
+		return fmt.Errorf("the OS file has %s, the limit is %s: see where it goes with `mycelium image sizes`", mebibytes(int64(len(data))), mebibytes(limit))
 	}
 	return os.WriteFile(path, data, 0o644)
 }

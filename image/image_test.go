@@ -95,7 +95,7 @@ func buildOnce(t *testing.T, source string) (out string, res *Result) {
 	p := &parts{
 		kernel: fakePart(t, "linux", "kernel", 1<<20),
 		stub:   filePart(t, "stub", "stub", ukitest.Stub(5)),
-		loader: fakePart(t, "loader", bd.Firmware.Loader.Install, 1000),
+		loader: fakePart(t, "loader", bd.Firmware.EFI.Loader.Install, 1000),
 		root:   []component.Component{fakePart(t, "k3s", "/bin/k3s", 3<<20), fakePart(t, "rt", "/bin/rt", 1<<20)},
 	}
 	ctx := context.Background()

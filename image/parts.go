@@ -194,8 +194,8 @@ func (b *builder) fetchLoader(ctx context.Context) ([]component.Component, error
 		name, path string
 		from       board.PackageFile
 	}{
-		{"systemd-stub", "stub", b.board.Firmware.Stub},
-		{"systemd-boot", b.board.Firmware.Loader.Install, b.board.Firmware.Loader},
+		{"systemd-stub", "stub", b.board.Firmware.EFI.Stub},
+		{"systemd-boot", b.board.Firmware.EFI.Loader.Install, b.board.Firmware.EFI.Loader},
 	} {
 		deb, pkg, err := lock.Fetch(ctx, f.from.Package, b.board.Arch)
 		if err != nil {

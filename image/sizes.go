@@ -9,6 +9,7 @@ import (
 	"slices"
 	"text/tabwriter"
 
+	"github.com/digital-mycelium/os/board"
 	"github.com/digital-mycelium/os/image/cache"
 	"github.com/digital-mycelium/os/image/component"
 	"github.com/digital-mycelium/os/image/sbom"
@@ -32,12 +33,16 @@ func WriteSizes(w io.Writer, path string) error {
 	if sum != m.SHA256 {
 		return fmt.Errorf("%s is not the OS file that %s beside it describes: build both again", path, Manifest)
 	}
+	b, err := board.Load(m.Board)
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(w, "%s, version %s\n\n", path, m.Version)
-	return writeTable(w, m.Size, m.Components)
+	return writeTable(w, m.Size, b.OSFile, m.Components)
 }
 
 // writeTable prints the table and the total against its goal and limit.
-func writeTable(w io.Writer, size int64, components []component.Component) error {
+func writeTable(w io.Writer, size int64, bounds board.OSFile, components []component.Component) error {
 	cs := slices.Clone(components)
 	slices.SortStableFunc(cs, func(a, b component.Component) int { return cmp.Compare(b.CompressedSize, a.CompressedSize) })
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -58,7 +63,8 @@ func writeTable(w io.Writer, size int64, components []component.Component) error
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\ngoal  %s: %s\nlimit %s: %s\n", mebibytes(Goal), against(size, Goal), mebibytes(Limit), against(size, Limit))
+	goal, limit := bounds.GoalMiB<<20, bounds.LimitMiB<<20
+	_, err := fmt.Fprintf(w, "\ngoal  %s: %s\nlimit %s: %s\n", mebibytes(goal), against(size, goal), mebibytes(limit), against(size, limit))
 	return err
 }
 

@@ -99,11 +99,11 @@ func (s *Suite) stub(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	deb, _, err := lock.Fetch(ctx, b.Firmware.Stub.Package, b.Arch)
+	deb, _, err := lock.Fetch(ctx, b.Firmware.EFI.Stub.Package, b.Arch)
 	if err != nil {
 		return nil, err
 	}
-	path, err := debian.Extract(ctx, deb, b.Firmware.Stub.Path)
+	path, err := debian.Extract(ctx, deb, b.Firmware.EFI.Stub.Path)
 	if err != nil {
 		return nil, err
 	}

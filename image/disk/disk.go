@@ -139,7 +139,7 @@ func (s Spec) fill(w io.WriterAt, t *gpt.Table, p gpt.Partition) error {
 }
 
 func (s Spec) fillESP(fs *fat.FS) error {
-	if err := addFile(fs, s.Board.Firmware.Loader.Install, s.Loader); err != nil {
+	if err := addFile(fs, s.Board.Firmware.EFI.Loader.Install, s.Loader); err != nil {
 		return err
 	}
 	if err := fs.AddBytes("loader/loader.conf", LoaderConf); err != nil {

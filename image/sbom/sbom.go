@@ -60,7 +60,7 @@ func Write(m Image) ([]byte, error) {
 	}
 	d := document{
 		SPDXVersion: spdxVersion, DataLicense: dataLicense, SPDXID: documentID,
-		Name:              fmt.Sprintf("mycelium-os-%s-%s", m.Board, m.Version),
+		Name:              fmt.Sprintf(namePrefix+"%s-%s", m.Board, m.Version),
 		DocumentDescribes: []string{os}, Packages: w.packages, Relationships: w.relationships,
 		CreationInfo: creationInfo{Created: w.created, Creators: []string{"Organization: Digital Mycelium", "Tool: mycelium-" + m.Version}},
 	}
@@ -228,9 +228,9 @@ func downloadLocation(purl string) string {
 
 // Summary is what Read finds in a document.
 type Summary struct {
-	// Version, SHA256 (hex) and Size (bytes) are the OS file's.
-	Version, SHA256 string
-	Size            int64
+	// Board, Version, SHA256 (hex) and Size (bytes) are the OS file's.
+	Board, Version, SHA256 string
+	Size                   int64
 	// Components are the pieces of the image. Go modules inside them are left out.
 	Components []component.Component
 }
@@ -265,5 +265,6 @@ func Read(data []byte) (*Summary, error) {
 	if sum.Size <= 0 {
 		return nil, errors.New("read the bill of materials: it does not describe an OS file")
 	}
+	sum.Board = strings.TrimSuffix(strings.TrimPrefix(d.Name, namePrefix), "-"+sum.Version)
 	return &sum, nil
 }

@@ -45,7 +45,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Summary{Version: m.Version, SHA256: m.SHA256, Size: m.Size, Components: m.Components}
+	want := Summary{Board: m.Board, Version: m.Version, SHA256: m.SHA256, Size: m.Size, Components: m.Components}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("read %+v, want %+v", got, want)
 	}

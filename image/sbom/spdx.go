@@ -5,6 +5,8 @@ package sbom
 
 const (
 	spdxVersion = "SPDX-2.3"
+	// namePrefix stands before the board and the version in a document's name.
+	namePrefix  = "mycelium-os-"
 	dataLicense = "CC0-1.0"
 	documentID  = "SPDXRef-DOCUMENT"
 	noAssertion = "NOASSERTION"
