@@ -38,7 +38,7 @@ func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ name, old, with, want string }{
 		{"unknown field", "arch:", "archh:", "line 4: field archh not found"},
 		{"architecture", "arch: amd64", "arch: mips", `arch "mips"`},
-		{"firmware", "firmware:", "firmware: {}\nunused:", "line 17: field unused not found"},
+		{"firmware", "firmware:", "firmware: {}\nunused:", "line 16: field unused not found"},
 		{"size of the OS file", "goalMiB: 34", "goalMiB: 41", "goalMiB 41 and limitMiB 40"},
 		{"absolute path", "path: usr/", "path: /usr/", "want a relative path"},
 		{"partition type", "type: slot", "type: swap", `unknown partition type "swap"`},
