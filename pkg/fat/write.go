@@ -29,8 +29,9 @@ const (
 // Write stores the file system at offset 0 of w, which must read as zeros, or
 // have been cleared: what is empty is not written, so a sparse file stays sparse.
 // The boot sector comes last: before, there is no file system. When w has a Sync
-// method, it is called before the tables and directories are written, so that after a
-// power cut they name no file whose content is not there.
+// method, it is called before the tables and directories are written, and again before
+// the boot sector, so that after a power cut there is a file system only with all of
+// its files.
 func (f *FS) Write(w io.WriterAt) error {
 	if _, err := f.layOut(); err != nil {
 		return err
@@ -44,12 +45,18 @@ func (f *FS) Write(w io.WriterAt) error {
 	if err != nil {
 		return err
 	}
-	if s, ok := w.(interface{ Sync() error }); ok {
-		if err := s.Sync(); err != nil {
-			return fmt.Errorf("sync the files' contents: %w", err)
-		}
+	if err := syncTo(w); err != nil {
+		return fmt.Errorf("sync the files' contents: %w", err)
 	}
 	return f.WriteMetadata(w)
+}
+
+// syncTo calls w's Sync method, if it has one.
+func syncTo(w io.WriterAt) error {
+	if s, ok := w.(interface{ Sync() error }); ok {
+		return s.Sync()
+	}
+	return nil
 }
 
 // WriteMetadata is Write without the files' contents.
@@ -70,6 +77,9 @@ func (f *FS) WriteMetadata(w io.WriterAt) error {
 	}
 	if err := f.writeFATs(w, next); err != nil {
 		return fmt.Errorf("write the file allocation table: %w", err)
+	}
+	if err := syncTo(w); err != nil {
+		return fmt.Errorf("sync the tables and directories: %w", err)
 	}
 	if err := f.writeBoot(w, next); err != nil {
 		return fmt.Errorf("write the boot sector: %w", err)
