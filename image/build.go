@@ -137,7 +137,7 @@ func (b *builder) assemble(ctx context.Context, p *parts) (*Result, error) {
 		return nil, err
 	}
 	return res, b.log.step("disk image", func() (string, error) {
-		spec := disk.Spec{Board: b.board, OSFile: efi, Loader: p.loader.File, Time: b.version.Time, Config: b.config}
+		spec := disk.Spec{Board: b.board, OSFile: efi, Boot: p.boot, Time: b.version.Time, Config: b.config}
 		if err := disk.Write(filepath.Join(b.out, DiskImage), spec); err != nil {
 			return "", err
 		}

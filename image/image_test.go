@@ -110,6 +110,9 @@ func buildOnce(t *testing.T, source string) (out string, res *Result) {
 	for _, c := range append(pointers(p.root), &p.kernel, &p.stub, &p.loader, &p.init) {
 		*c = measured(t, *c)
 	}
+	if said, err := b.bootFiles(p); err != nil || said != "4 files" {
+		t.Fatalf("%s, %v", said, err)
+	}
 	if said, err := b.stripLines(p); err != nil || strings.HasPrefix(said, "0.00") {
 		t.Fatalf("%s, %v", said, err)
 	}

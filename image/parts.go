@@ -15,6 +15,7 @@ import (
 	"github.com/digital-mycelium/os/image/cache"
 	"github.com/digital-mycelium/os/image/component"
 	"github.com/digital-mycelium/os/image/debian"
+	"github.com/digital-mycelium/os/image/disk"
 	"github.com/digital-mycelium/os/image/kernel"
 	"github.com/digital-mycelium/os/rootfs/cacerts"
 	"github.com/digital-mycelium/os/rootfs/e2fsck"
@@ -30,11 +31,14 @@ type parts struct {
 	kernel, stub, loader, init component.Component
 	// root stands in the root file system.
 	root []component.Component
+	// boot is the directory of what a disk needs beside the OS file. Its files stand
+	// in the root, too.
+	boot string
 }
 
-// all returns every part.
+// all returns every part. The loader is among the root's.
 func (p *parts) all() []component.Component {
-	return append([]component.Component{p.kernel, p.stub, p.loader, p.init}, p.root...)
+	return append([]component.Component{p.kernel, p.stub, p.init}, p.root...)
 }
 
 // partStep builds or fetches some of the parts.
@@ -100,7 +104,35 @@ func (b *builder) gather(ctx context.Context) (*parts, error) {
 		}
 	}
 	p.kernel, p.stub, p.loader, p.init = outside[0], outside[1], outside[2], outside[3]
+	if err := b.log.step("boot files", func() (string, error) { return b.bootFiles(p) }); err != nil {
+		return nil, err
+	}
 	return p, b.log.step("line tables", func() (string, error) { return b.stripLines(p) })
+}
+
+// bootDir is where the root has what a disk needs beside the OS file: a system
+// that runs from memory installs itself with it.
+const bootDir = "/share/boot/"
+
+// bootFiles puts what a disk needs beside the OS file into the root.
+func (b *builder) bootFiles(p *parts) (string, error) {
+	p.boot = filepath.Join(b.work, "boot")
+	names, err := disk.WriteBoot(p.boot, b.board, p.loader.File)
+	if err != nil {
+		return "", err
+	}
+	var cs []component.Component
+	for _, name := range names {
+		c := b.own("boot/"+name, "1", bootDir+name, filepath.Join("boot", filepath.FromSlash(name)))
+		if name == b.board.Firmware.EFI.Loader.Install {
+			c = p.loader
+			c.Path = bootDir + name
+		}
+		cs = append(cs, c)
+	}
+	_, err = measure(cs)
+	p.root = append(p.root, cs...)
+	return fmt.Sprintf("%d files", len(names)), err
 }
 
 // stripLines replaces every Go program by a copy without its line tables.

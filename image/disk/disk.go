@@ -1,11 +1,11 @@
 // Package disk writes a board's disk image: the partition table and the file
 // systems on it. It needs neither root nor loop devices. What holds nothing is
-// not written, so the image is a sparse file.
+// not written, so the image is a sparse file. How a disk is laid out and written is
+// package disklayout's, which an installation by a running system shares.
 package disk
 
 import (
 	_ "embed"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,16 +14,8 @@ import (
 	"time"
 
 	"github.com/digital-mycelium/os/board"
-	"github.com/digital-mycelium/os/pkg/fat"
+	"github.com/digital-mycelium/os/pkg/disklayout"
 	"github.com/digital-mycelium/os/pkg/gpt"
-)
-
-const (
-	sectorSize = 512
-	mib        = 1 << 20
-	// slotFile is where a slot keeps its OS file; systemd-boot looks there for
-	// unified kernel images.
-	slotFile = "EFI/Linux/os.efi"
 )
 
 // LoaderConf is systemd-boot's configuration: no menu, no editing of the
@@ -37,13 +29,16 @@ var LoaderConf []byte
 //go:embed mycelium.yaml
 var ExampleConfig []byte
 
+// loaderConf is where systemd-boot looks for its configuration.
+const loaderConf = "loader/loader.conf"
+
 // Spec says what goes on the disk.
 type Spec struct {
 	Board *board.Board
 	// OSFile is the path of the OS file that slot A gets.
 	OSFile string
-	// Loader is the path of the boot loader.
-	Loader string
+	// Boot is the directory that WriteBoot made.
+	Boot string
 	// Time is given to every file.
 	Time time.Time
 	// Config is the machine configuration that the image carries; ExampleConfig
@@ -52,11 +47,58 @@ type Spec struct {
 	Config []byte
 }
 
+// Layout returns the layout of the board's disks.
+func Layout(b *board.Board) disklayout.Layout {
+	var l disklayout.Layout
+	for _, p := range b.Disk.Partitions {
+		l.Partitions = append(l.Partitions, disklayout.Partition{Label: p.Label, Type: p.Type, SizeMiB: p.SizeMiB})
+	}
+	for _, name := range []string{b.Firmware.EFI.Loader.Install, loaderConf} {
+		l.Files = append(l.Files, disklayout.File{Name: name, Source: name})
+	}
+	return l
+}
+
+// WriteBoot makes dir the directory of all that a disk of the board's needs beside
+// the OS file: the layout, the files that it names, an example of a configuration. It
+// returns the files' names, slash-separated. loader is the boot loader's path.
+//
+// An OS file carries the directory, so that a running system can install itself.
+func WriteBoot(dir string, b *board.Board, loader string) (names []string, err error) {
+	layout, err := Layout(b).Encode()
+	if err != nil {
+		return nil, err
+	}
+	program, err := os.ReadFile(loader)
+	if err != nil {
+		return nil, fmt.Errorf("read the boot loader: %w", err)
+	}
+	for _, f := range []struct {
+		name    string
+		content []byte
+	}{
+		{disklayout.LayoutFile, layout},
+		{disklayout.ConfigFile, ExampleConfig},
+		{b.Firmware.EFI.Loader.Install, program},
+		{loaderConf, LoaderConf},
+	} {
+		path := filepath.Join(dir, filepath.FromSlash(f.name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, fmt.Errorf("write the boot files: %w", err)
+		}
+		if err := os.WriteFile(path, f.content, 0o644); err != nil {
+			return nil, fmt.Errorf("write the boot files: %w", err)
+		}
+		names = append(names, f.name)
+	}
+	return names, nil
+}
+
 // Write writes the image to path, which appears only when it is whole.
 func Write(path string, s Spec) (err error) {
-	table, err := s.table()
+	content, err := s.content()
 	if err != nil {
-		return fmt.Errorf("lay out the disk: %w", err)
+		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*")
 	if err != nil {
@@ -74,15 +116,10 @@ func Write(path string, s Spec) (err error) {
 	if err := f.Chmod(mode); err != nil {
 		return err
 	}
-	if err := f.Truncate(table.DiskBytes()); err != nil {
+	if err := f.Truncate(content.Layout.Bytes()); err != nil {
 		return fmt.Errorf("size the disk image: %w", err)
 	}
-	for _, p := range table.Partitions {
-		if err := s.fill(f, table, p); err != nil {
-			return fmt.Errorf("partition %s: %w", p.Name, err)
-		}
-	}
-	if err := table.Write(f); err != nil {
+	if _, err := disklayout.Write(f, content, s.id); err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
@@ -91,72 +128,33 @@ func Write(path string, s Spec) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// table lays out the partitions one behind the other. Every identifier follows
-// from the board's name, so that the same image is built twice.
-func (s Spec) table() (*gpt.Table, error) {
-	total := int64(2 * mib) // the table's two copies, each within an alignment unit
-	for _, p := range s.Board.Disk.Partitions {
-		total += p.SizeMiB * mib
+// id follows from the board's name, so that the same image is built twice.
+func (s Spec) id(what, label string) gpt.GUID {
+	if label == "" {
+		return gpt.DeriveGUID(what, s.Board.Name)
 	}
-	t, err := gpt.New(gpt.DeriveGUID("disk", s.Board.Name), sectorSize, total)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range s.Board.Disk.Partitions {
-		typ, err := gpt.TypeByName(p.Type)
-		if err != nil {
-			return nil, err
-		}
-		id := gpt.DeriveGUID("partition", s.Board.Name, p.Label)
-		if _, err := t.AddPartition(gpt.Partition{Type: typ, ID: id, Name: p.Label}, p.SizeMiB*mib); err != nil {
-			return nil, err
-		}
-	}
-	return t, nil
+	return gpt.DeriveGUID(what, s.Board.Name, label)
 }
 
-// fill writes what partition p holds from the start.
-func (s Spec) fill(w io.WriterAt, t *gpt.Table, p gpt.Partition) error {
-	if p.Type == gpt.State || p.Type == gpt.Data {
-		return nil // init makes their file systems
-	}
-	fs, err := fat.New(fat.Config{
-		Size: t.Bytes(p), Label: p.Name, ID: binary.LittleEndian.Uint32(p.ID[:]), Time: s.Time, Start: t.Offset(p),
-	})
+func (s Spec) content() (disklayout.Content, error) {
+	layout, err := os.ReadFile(filepath.Join(s.Boot, disklayout.LayoutFile))
 	if err != nil {
-		return err
+		return disklayout.Content{}, fmt.Errorf("read the disk's layout: %w", err)
 	}
-	switch p.Type {
-	case gpt.ESP:
-		err = s.fillESP(fs)
-	case gpt.XBOOTLDR:
-		err = addFile(fs, slotFile, s.OSFile)
-	}
+	l, err := disklayout.Parse(layout)
 	if err != nil {
-		return err
+		return disklayout.Content{}, err
 	}
-	return fs.Write(io.NewOffsetWriter(w, t.Offset(p)))
-}
-
-func (s Spec) fillESP(fs *fat.FS) error {
-	if err := addFile(fs, s.Board.Firmware.EFI.Loader.Install, s.Loader); err != nil {
-		return err
-	}
-	if err := fs.AddBytes("loader/loader.conf", LoaderConf); err != nil {
-		return err
+	st, err := os.Stat(s.OSFile)
+	if err != nil {
+		return disklayout.Content{}, err
 	}
 	config := s.Config
 	if len(config) == 0 {
 		config = ExampleConfig
 	}
-	return fs.AddBytes("mycelium.yaml", config)
-}
-
-// addFile adds the file at path under name.
-func addFile(fs *fat.FS, name, path string) error {
-	st, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	return fs.AddFile(name, st.Size(), func() (io.ReadCloser, error) { return os.Open(path) })
+	return disklayout.Content{
+		Layout: l, Source: os.DirFS(s.Boot), Config: config, Time: s.Time, OSFileSize: st.Size(),
+		OpenOSFile: func() (io.ReadCloser, error) { return os.Open(s.OSFile) },
+	}, nil
 }

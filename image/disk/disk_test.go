@@ -13,6 +13,7 @@ import (
 
 	"github.com/digital-mycelium/os/board"
 	"github.com/digital-mycelium/os/pkg/config"
+	"github.com/digital-mycelium/os/pkg/disklayout"
 	"github.com/digital-mycelium/os/pkg/gpt"
 )
 
@@ -26,11 +27,16 @@ func testSpec(t *testing.T) Spec {
 		b.Disk.Partitions[i].SizeMiB = 40 // FAT32 still
 	}
 	dir := t.TempDir()
-	s := Spec{Board: b, OSFile: filepath.Join(dir, "os.efi"), Loader: filepath.Join(dir, "loader"), Time: time.Unix(1_700_000_000, 0)}
-	for path, content := range map[string][]byte{s.OSFile: bytes.Repeat([]byte("os"), 1<<20), s.Loader: []byte("loader")} {
+	s := Spec{Board: b, OSFile: filepath.Join(dir, "os.efi"), Boot: filepath.Join(dir, "boot"), Time: time.Unix(1_700_000_000, 0)}
+	loader := filepath.Join(dir, "loader")
+	for path, content := range map[string][]byte{s.OSFile: bytes.Repeat([]byte("os"), 1<<20), loader: []byte("loader")} {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	names, err := WriteBoot(s.Boot, b, loader)
+	if err != nil || strings.Join(names, " ") != "layout.json mycelium.yaml EFI/BOOT/BOOTX64.EFI loader/loader.conf" {
+		t.Fatalf("boot files %q, %v", names, err)
 	}
 	return s
 }
@@ -50,7 +56,7 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if used := st.Sys().(*syscall.Stat_t).Blocks * 512; used > 8*mib {
+	if used := st.Sys().(*syscall.Stat_t).Blocks * 512; used > 8<<20 {
 		t.Errorf("the image takes %d bytes: it is not sparse", used)
 	}
 	table, err := gpt.Read(f, st.Size())
@@ -63,8 +69,9 @@ func TestWrite(t *testing.T) {
 		cut(t, f, part, table.Offset(p), table.Bytes(p))
 		switch p.Type {
 		case gpt.State:
-			if b, err := os.ReadFile(part); err != nil || len(bytes.Trim(b, "\x00")) > 0 {
-				t.Errorf("STATE is not empty (%v)", err)
+			// Who writes an image over a disk, without its holes, must not get the old STATE.
+			if b, err := os.ReadFile(part); err != nil || string(bytes.TrimRight(b, "\x00")) != disklayout.EmptyMarker {
+				t.Errorf("STATE is not marked as empty (%v)", err)
 			}
 			continue
 		case gpt.ESP:
@@ -72,7 +79,7 @@ func TestWrite(t *testing.T) {
 			want(t, part, "loader/loader.conf", LoaderConf)
 			want(t, part, "mycelium.yaml", ExampleConfig)
 		case gpt.XBOOTLDR:
-			want(t, part, slotFile, bytes.Repeat([]byte("os"), 1<<20))
+			want(t, part, disklayout.OSFile, bytes.Repeat([]byte("os"), 1<<20))
 		}
 		tool(t, "dosfstools", "fsck.vfat", "-n", part)
 	}
@@ -108,7 +115,7 @@ func TestOwnConfig(t *testing.T) {
 			want(t, part, "mycelium.yaml", s.Config)
 		case gpt.XBOOTLDR:
 			cut(t, f, part, table.Offset(p), table.Bytes(p))
-			want(t, part, slotFile, bytes.Repeat([]byte("os"), 1<<20))
+			want(t, part, disklayout.OSFile, bytes.Repeat([]byte("os"), 1<<20))
 		}
 	}
 }
@@ -165,10 +172,15 @@ func TestSameBytes(t *testing.T) {
 func TestErrors(t *testing.T) {
 	s := testSpec(t)
 	dir := t.TempDir()
-	s.Loader += "-absent"
+	if err := os.Remove(filepath.Join(s.Boot, "loader", "loader.conf")); err != nil {
+		t.Fatal(err)
+	}
 	err := Write(filepath.Join(dir, "disk.img"), s)
 	if err == nil || !strings.Contains(err.Error(), "partition EFI") {
 		t.Errorf("error %v does not name the partition", err)
+	}
+	if _, err := WriteBoot(t.TempDir(), s.Board, s.OSFile+"-absent"); err == nil {
+		t.Error("no error without a boot loader")
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)

@@ -214,7 +214,7 @@ func (in *installation) partition(p gpt.Partition) error {
 		return err
 	}
 	if p.Type == gpt.XBOOTLDR {
-		written := int64(0)
+		written := int64(0) // some more than the file
 		at.wrote = func(n int) {
 			written += int64(n)
 			in.progress("system", 2+int(min(68, 68*written/max(1, in.c.OSFileSize))))
@@ -236,6 +236,12 @@ func (in *installation) partition(p gpt.Partition) error {
 // replace writes a file system over what is there. Nothing is there, durably, before
 // the first byte of it; all of it is before its boot sector.
 func replace(d Disk, at section, f *fat.FS) error {
+	if _, err := at.WriteAt(make([]byte, sectorSize), 0); err != nil {
+		return err
+	}
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync the partition without its first sector: %w", err)
+	}
 	if err := f.Clear(at); err != nil {
 		return err
 	}

@@ -266,7 +266,8 @@ func (d *syncedDisk) Sync() error {
 	return nil
 }
 
-// TestContentFirst: what names a file is written when its content is durable.
+// TestContentFirst: what names a file is written when its content is durable, and
+// what makes all of it a file system when everything else is.
 func TestContentFirst(t *testing.T) {
 	const size = 3 << 20
 	f, err := New(Config{Size: size})
@@ -282,7 +283,14 @@ func TestContentFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	at, _, err := f.Extent("dir/file")
-	if err != nil || len(d.synced) != size || !bytes.Equal(d.synced[at:][:len(content)], content) || !bytes.Equal(d.synced[:at], make([]byte, at)) {
-		t.Errorf("%d bytes were synced before the tables; %v", len(d.synced), err)
+	if err != nil || len(d.synced) != 2*size {
+		t.Fatalf("%d bytes were synced, want two times all; %v", len(d.synced), err)
+	}
+	first, second := d.synced[:size], d.synced[size:]
+	if !bytes.Equal(first[at:][:len(content)], content) || !bytes.Equal(first[:at], make([]byte, at)) {
+		t.Error("the first sync is not between the content and the tables")
+	}
+	if !bytes.Equal(second[sectorSize:], d.now[sectorSize:]) || !bytes.Equal(second[:sectorSize], make([]byte, sectorSize)) {
+		t.Error("the second sync is not between the tables and the boot sector")
 	}
 }
