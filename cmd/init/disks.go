@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/digital-mycelium/os/cmd/init/internal/disk"
+	"github.com/digital-mycelium/os/pkg/disklayout"
 	"github.com/digital-mycelium/os/pkg/gpt"
 )
 
@@ -69,7 +70,10 @@ func (m *machine) applyPlan(t *gpt.Table, plan disk.Plan) (err error) {
 		return nil
 	}
 	m.log.Info("making DATA", "bytes", t.Bytes(plan.Data))
-	if _, err := f.WriteAt(make([]byte, 1<<20), t.Offset(plan.Data)); err != nil {
+	// Marked as empty: copies of an old file system's superblock may lie behind.
+	blank := make([]byte, 1<<20)
+	copy(blank, disklayout.EmptyMarker)
+	if _, err := f.WriteAt(blank, t.Offset(plan.Data)); err != nil {
 		return fmt.Errorf("wipe the place of DATA: %w", err)
 	}
 	if err := f.Sync(); err != nil {

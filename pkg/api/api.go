@@ -228,3 +228,37 @@ const (
 	// ResetAll wipes STATE as well: the node leaves its network.
 	ResetAll ResetScope = "all"
 )
+
+// InstallAfter says what comes after an installation.
+type InstallAfter string
+
+// What comes after an installation.
+const (
+	InstallReboot   InstallAfter = "reboot"
+	InstallPowerOff InstallAfter = "poweroff"
+	// InstallStay goes on from memory.
+	InstallStay InstallAfter = "stay"
+)
+
+// InstallOptions say where a node that runs from memory installs itself.
+type InstallOptions struct {
+	// Disk is a name such as sda, or as config.Install.Disk names one.
+	Disk string
+	// Wipe gives up whatever is on the disk. Without it STATE and DATA of an earlier
+	// installation are kept, and a disk with anything else is refused.
+	Wipe  bool
+	After InstallAfter
+}
+
+// InstallProgress is how far an installation is.
+type InstallProgress struct {
+	// Step is what is being done; InstallDone at last.
+	Step string `json:"step"`
+	// Percent is how much of all is done.
+	Percent int `json:"percent"`
+	// Message says the same for people.
+	Message string `json:"message"`
+}
+
+// InstallDone is the last step of an installation.
+const InstallDone = "done"

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"net"
 	"net/http"
 	"net/url"
@@ -62,6 +63,7 @@ func TestClientOfANode(t *testing.T) {
 		"shutdown":              func() error { return c.Shutdown(ctx) },
 		"reset data false":      func() error { return c.Reset(ctx, ResetData, false) },
 		"reset all true":        func() error { return c.Reset(ctx, ResetAll, true) },
+		"install sda true stay": func() error { return install(ctx, c, InstallOptions{Disk: "sda", Wipe: true, After: InstallStay}) },
 		`apply "a: b\n" true`:   func() error { return apply(ctx, c, "a: b\n", true) },
 		"check":                 func() error { return second(c.CheckUpdate(ctx)) },
 		`stage "1.2.3" true`:    func() error { return second(c.StageUpdate(ctx, "1.2.3", true)) },
@@ -86,6 +88,35 @@ func TestClientOfANode(t *testing.T) {
 	noErr(t, c.LoadImage(ctx, "big.tar", bytes.NewReader(big)))
 	if node.images["big.tar"] != string(big) {
 		t.Errorf("stored %d bytes of %d", len(node.images["big.tar"]), len(big))
+	}
+}
+
+func install(ctx context.Context, c *Client, o InstallOptions) error {
+	var got []InstallProgress
+	err := c.Install(ctx, o, func(p InstallProgress) { got = append(got, p) })
+	if want := []InstallProgress{{"system", 40, "writing the system"}, {"done", 100, ""}}; err == nil && !slices.Equal(got, want) {
+		err = fmt.Errorf("progress %+v", got)
+	}
+	return err
+}
+
+// TestInstallRefused: what is wrong with an order is known before, and the node's own
+// words come across in the middle of it.
+func TestInstallRefused(t *testing.T) {
+	w := newWorld(t)
+	s, node, _ := w.memberServer(discard)
+	c := w.member("ann", admin).client(serve(t, s))
+	for _, o := range []InstallOptions{{Disk: "", After: InstallReboot}, {Disk: "/dev/sda", After: InstallReboot}, {Disk: "sda"}, {Disk: "sda", After: "never"}} {
+		wantErr(t, install(t.Context(), c, o), ErrInvalid)
+	}
+	if got := node.took(); got != "" {
+		t.Errorf("the node did %q", got)
+	}
+	node.err = fmt.Errorf("%w: sda holds Windows", ErrConflict)
+	err := install(t.Context(), c, InstallOptions{Disk: "sda", After: InstallReboot})
+	wantErr(t, err, ErrConflict)
+	if !strings.Contains(err.Error(), "sda holds Windows") {
+		t.Errorf("error %v", err)
 	}
 }
 

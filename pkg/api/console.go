@@ -49,6 +49,8 @@ const (
 	EventReset = "reset"
 	// EventUpdate is a step of an update, or its verdict: Text.
 	EventUpdate = "update"
+	// EventInstall is a step of an installation, or how it ended: Text.
+	EventInstall = "install"
 	// EventFatal is a failure that the boot cannot go on from: Text.
 	EventFatal = "fatal"
 )
@@ -135,7 +137,7 @@ func ParseConsole(line string) (ConsoleEvent, bool) {
 		e.Seconds, ok = parseSeconds(arg)
 	case EventAddress, EventService:
 		e.Name, e.Text, ok = strings.Cut(arg, " ")
-	case EventConfiguration, EventProblem, EventSolved, EventEnrolment, EventMembership, EventShutdown, EventReset, EventUpdate, EventFatal:
+	case EventConfiguration, EventProblem, EventSolved, EventEnrolment, EventMembership, EventShutdown, EventReset, EventUpdate, EventInstall, EventFatal:
 		e.Text = arg
 	default:
 		ok = false

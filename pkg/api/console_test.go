@@ -25,6 +25,7 @@ func TestConsoleRoundTrip(t *testing.T) {
 		{"mycelium: shutdown: stopping pods", ConsoleEvent{Kind: EventShutdown, Text: "stopping pods"}},
 		{"mycelium: reset: wiping DATA", ConsoleEvent{Kind: EventReset, Text: "wiping DATA"}},
 		{"mycelium: update: 1.2.3 is on trial", ConsoleEvent{Kind: EventUpdate, Text: "1.2.3 is on trial"}},
+		{"mycelium: install: sda: 40 % system", ConsoleEvent{Kind: EventInstall, Text: "sda: 40 % system"}},
 		{"mycelium: fatal: phase root: no /root.img", ConsoleEvent{Kind: EventFatal, Text: "phase root: no /root.img"}},
 	}
 	for _, tt := range tests {

@@ -287,6 +287,15 @@ func (n *fakeNode) Reset(scope ResetScope, shutdown bool) error {
 	return n.err
 }
 
+func (n *fakeNode) Install(_ context.Context, o InstallOptions, progress func(InstallProgress)) error {
+	n.called(fmt.Sprintf("install %s %v %s", o.Disk, o.Wipe, o.After))
+	progress(InstallProgress{Step: "system", Percent: 40, Message: "writing the system"})
+	if n.err == nil {
+		progress(InstallProgress{Step: InstallDone, Percent: 100})
+	}
+	return n.err
+}
+
 func (n *fakeNode) Configuration() ([]byte, string, error) {
 	n.called("configuration")
 	return []byte("kind: NodeConfig\n"), "the boot partition", n.err

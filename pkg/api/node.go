@@ -35,6 +35,11 @@ type Node interface {
 	// Reset arranges the wipe of what scope says, asks for the end of the
 	// machine's run and returns.
 	Reset(scope ResetScope, shutdown bool) error
+	// Install puts the system onto a disk and calls progress as it goes on; what comes
+	// after is arranged when it returns nil. ErrConflict: the node does not run from
+	// memory, the disk holds something that is not to be lost, or an installation is
+	// under way. ErrNotFound: there is no such disk.
+	Install(ctx context.Context, o InstallOptions, progress func(InstallProgress)) error
 	// PutImage stores a container image archive under a file name that
 	// ValidImageName accepts; the archive is complete when r ends with io.EOF.
 	PutImage(ctx context.Context, name string, r io.Reader) error

@@ -66,6 +66,7 @@ var needs = map[string]need{
 	machinev1connect.MachineServiceForgiveUpdateProcedure:  {API: identity.Operator},
 
 	machinev1connect.MachineServiceResetProcedure:              {API: identity.Admin},
+	machinev1connect.MachineServiceInstallProcedure:            {API: identity.Admin},
 	machinev1connect.MachineServiceGetConfigurationProcedure:   {API: identity.Admin},
 	machinev1connect.MachineServiceApplyConfigurationProcedure: {API: identity.Admin},
 	machinev1connect.NetworkServiceInviteProcedure:             {API: identity.Admin},

@@ -73,7 +73,7 @@ func callEmpty(ctx context.Context, h connect.HTTPClient, base, path string, m p
 
 // answers of a node to an empty message, where it is not success.
 var answers = map[string]error{
-	"LoadImage": ErrInvalid, "GetSupportBundle": ErrInvalid, "Reset": ErrInvalid, "PushUpdate": ErrInvalid, "Invite": ErrInvalid, "Revoke": ErrInvalid,
+	"LoadImage": ErrInvalid, "GetSupportBundle": ErrInvalid, "Reset": ErrInvalid, "Install": ErrInvalid, "PushUpdate": ErrInvalid, "Invite": ErrInvalid, "Revoke": ErrInvalid,
 	"RestartService": ErrNotFound, "ReadLog": ErrNotFound,
 }
 

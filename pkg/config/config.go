@@ -49,6 +49,7 @@ type Config struct {
 	Kubernetes Kubernetes `yaml:"kubernetes"`
 	Update     Update     `yaml:"update"`
 	Console    Console    `yaml:"console"`
+	Install    Install    `yaml:"install"`
 }
 
 // Network is how the node reaches others.
@@ -155,6 +156,38 @@ type Check struct {
 	// TCP is "host:port" that must accept a connection.
 	TCP string `yaml:"tcp"`
 }
+
+// Install makes the disk, or the stick, that carries the document one to install
+// from: the system that is started from it runs from memory and leaves every disk
+// alone, but for the one that it is told to install itself on. A system that is
+// installed has no such section and takes no notice of one.
+type Install struct {
+	// Live runs the system from memory. Disk does so, too.
+	Live bool `yaml:"live" change:"reboot"`
+	// Disk is what the system installs itself on when it is started: "auto" for the
+	// only disk that is blank or holds this system already, a name such as sda, or
+	// "serial:" and what the disk's serial number begins with, "model:" and what its
+	// model begins with, "size:" and "smallest" or "largest". Without it the system
+	// waits for an order. What it has installed once it does not install again.
+	Disk string `yaml:"disk" change:"reboot"`
+	// Wipe gives up whatever is on the disk. Without it STATE and DATA of this system
+	// are kept, and a disk with anything else is refused.
+	Wipe bool `yaml:"wipe" change:"reboot"`
+	// After is what comes after the installation: "reboot" (the default), "poweroff",
+	// or "stay" to go on from memory.
+	After string `yaml:"after" change:"reboot"`
+}
+
+// IsLive reports whether a system runs from memory that is started from the disk
+// that carries the document.
+func (i Install) IsLive() bool { return i.Live || i.Disk != "" }
+
+// What Install.After says.
+const (
+	AfterReboot   = "reboot"
+	AfterPowerOff = "poweroff"
+	AfterStay     = "stay"
+)
 
 // Defaults of Update.
 const (

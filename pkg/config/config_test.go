@@ -65,6 +65,7 @@ func full(t testing.TB) *Config {
 			Checks:     []Check{{Name: "shop", HTTP: "http://127.0.0.1:30080/healthz"}, {Name: "database", TCP: "192.168.1.5:5432"}},
 		},
 		Console: Console{Dashboard: &no},
+		Install: Install{Live: true, Disk: "serial:S3Z9", Wipe: true, After: AfterPowerOff},
 	}
 }
 
@@ -114,6 +115,11 @@ func badDocuments(t testing.TB) []badDocument {
 		{"text as list", head + "time:\n  servers: a\n", "line 4, column 12: time.servers: must be a list, not text"},
 		{"text as bool", head + "console:\n  dashboard: maybe\n", "console.dashboard: must be true or false"},
 		{"list as text", head + "hostname: [a]\n", "hostname: must be a single value, not a list"},
+		{"disk", head + "install: {disk: /dev/sda}\n", "install.disk: \"/dev/sda\" is no disk (auto, a name like sda, serial:"},
+		{"disk by a rule", head + "install: {disk: \"size:big\"}\n", "install.disk: \"size:big\" is no disk"},
+		{"after", head + "install: {disk: auto, after: eject}\n", "install.after: \"eject\" is nothing to do (reboot, poweroff or stay)"},
+		{"wipe without a disk", head + "install: {live: true, wipe: true}\n", "install.wipe: there is no disk to wipe"},
+		{"after without a disk", head + "install: {after: stay}\n", "install.after: there is nothing that it comes after"},
 		{"bad host name", head + "hostname: Kitchen_1\n", "hostname: \"Kitchen_1\" is no host name"},
 		{"nameless interface", head + "network:\n  interfaces:\n    - dhcp: true\n", "line 5, column 7: network.interfaces[0]: the interface is not named"},
 		{"name and mac", head + "network:\n  interfaces:\n    - {name: eth0, mac: '52:54:00:12:34:56'}\n", "the interface is not named"},
@@ -260,4 +266,21 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("not stable:\n%s\n%s", again, d)
 		}
 	})
+}
+
+func TestInstall(t *testing.T) {
+	for doc, live := range map[string]bool{"": false, "install: {}\n": false, "install: {live: true}\n": true, "install: {disk: auto}\n": true} {
+		c, err := Parse([]byte(head + doc))
+		if err != nil || c.Install.IsLive() != live {
+			t.Errorf("%q: live %v, %v", doc, c != nil && c.Install.IsLive(), err)
+		}
+	}
+	for disk, want := range map[string]bool{
+		"auto": true, "sda": true, "nvme0n1": true, "mmcblk0": true, "serial:S3Z9NB0K": true, "model:Samsung SSD 980": true, "size:largest": true,
+		"": false, "/dev/sda": false, "sda;": false, "serial:": false, "size:": false, "uuid:1": false, "Sda": false,
+	} {
+		if ValidDisk(disk) != want {
+			t.Errorf("disk %q: %v, want %v", disk, !want, want)
+		}
+	}
 }

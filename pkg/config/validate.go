@@ -32,6 +32,7 @@ func (d *decoder) validate(c *Config) {
 	d.validateHosts("time.servers", c.Time.Servers)
 	d.validateMembership(c.Membership)
 	d.validateUpdate(c.Update)
+	d.validateInstall(c.Install)
 	for _, key := range sortedKeys(c.Kubernetes.Labels) {
 		if !isLabelKey(key) || !isLabelValue(c.Kubernetes.Labels[key]) {
 			d.at("kubernetes.labels."+key, "at most 63 letters, digits, '-', '_', '.', the key with an optional DNS prefix/", "is no Kubernetes label")

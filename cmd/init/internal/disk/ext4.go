@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+
+	"github.com/digital-mycelium/os/pkg/disklayout"
 )
 
 // Layout of ext4 (Linux, Documentation/filesystems/ext4/super.rst), in bytes.
@@ -36,9 +38,9 @@ const (
 	groupBlocksPerKB = 8192 // blocks in a group for each KiB of block size
 )
 
-// marker stands in the first sector while a file system is being made. ext4
-// does not use the first 1024 bytes.
-const marker = "mycelium-os: a file system is being made here; it holds nothing yet\n"
+// marker stands in the first sector while a file system is being made, and in an
+// image or a new partition that is to hold one. ext4 does not use the first 1024 bytes.
+const marker = disklayout.EmptyMarker
 
 // Finding is what a partition holds.
 type Finding int

@@ -76,6 +76,59 @@ func (ResetScope) EnumDescriptor() ([]byte, []int) {
 	return file_machine_proto_rawDescGZIP(), []int{0}
 }
 
+type InstallAfter int32
+
+const (
+	InstallAfter_INSTALL_AFTER_UNSPECIFIED InstallAfter = 0
+	InstallAfter_INSTALL_AFTER_REBOOT      InstallAfter = 1
+	InstallAfter_INSTALL_AFTER_POWER_OFF   InstallAfter = 2
+	// Go on from memory.
+	InstallAfter_INSTALL_AFTER_STAY InstallAfter = 3
+)
+
+// Enum value maps for InstallAfter.
+var (
+	InstallAfter_name = map[int32]string{
+		0: "INSTALL_AFTER_UNSPECIFIED",
+		1: "INSTALL_AFTER_REBOOT",
+		2: "INSTALL_AFTER_POWER_OFF",
+		3: "INSTALL_AFTER_STAY",
+	}
+	InstallAfter_value = map[string]int32{
+		"INSTALL_AFTER_UNSPECIFIED": 0,
+		"INSTALL_AFTER_REBOOT":      1,
+		"INSTALL_AFTER_POWER_OFF":   2,
+		"INSTALL_AFTER_STAY":        3,
+	}
+)
+
+func (x InstallAfter) Enum() *InstallAfter {
+	p := new(InstallAfter)
+	*p = x
+	return p
+}
+
+func (x InstallAfter) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (InstallAfter) Descriptor() protoreflect.EnumDescriptor {
+	return file_machine_proto_enumTypes[1].Descriptor()
+}
+
+func (InstallAfter) Type() protoreflect.EnumType {
+	return &file_machine_proto_enumTypes[1]
+}
+
+func (x InstallAfter) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use InstallAfter.Descriptor instead.
+func (InstallAfter) EnumDescriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{1}
+}
+
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -3674,6 +3727,132 @@ func (*ResetResponse) Descriptor() ([]byte, []int) {
 	return file_machine_proto_rawDescGZIP(), []int{58}
 }
 
+type InstallRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A name such as sda, or as the configuration's install.disk names one.
+	Disk string `protobuf:"bytes,1,opt,name=disk,proto3" json:"disk,omitempty"`
+	// Give up whatever is on the disk. Without it STATE and DATA of an earlier
+	// installation are kept, and a disk with anything else is refused.
+	Wipe          bool         `protobuf:"varint,2,opt,name=wipe,proto3" json:"wipe,omitempty"`
+	After         InstallAfter `protobuf:"varint,3,opt,name=after,proto3,enum=mycelium.machine.v1.InstallAfter" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InstallRequest) Reset() {
+	*x = InstallRequest{}
+	mi := &file_machine_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InstallRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InstallRequest) ProtoMessage() {}
+
+func (x *InstallRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InstallRequest.ProtoReflect.Descriptor instead.
+func (*InstallRequest) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *InstallRequest) GetDisk() string {
+	if x != nil {
+		return x.Disk
+	}
+	return ""
+}
+
+func (x *InstallRequest) GetWipe() bool {
+	if x != nil {
+		return x.Wipe
+	}
+	return false
+}
+
+func (x *InstallRequest) GetAfter() InstallAfter {
+	if x != nil {
+		return x.After
+	}
+	return InstallAfter_INSTALL_AFTER_UNSPECIFIED
+}
+
+type InstallProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is being done; "done" at last.
+	Step string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	// How much of all is done.
+	Percent uint32 `protobuf:"varint,2,opt,name=percent,proto3" json:"percent,omitempty"`
+	// The same for people.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InstallProgress) Reset() {
+	*x = InstallProgress{}
+	mi := &file_machine_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InstallProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InstallProgress) ProtoMessage() {}
+
+func (x *InstallProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InstallProgress.ProtoReflect.Descriptor instead.
+func (*InstallProgress) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *InstallProgress) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *InstallProgress) GetPercent() uint32 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *InstallProgress) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 type GetConfigurationRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -3682,7 +3861,7 @@ type GetConfigurationRequest struct {
 
 func (x *GetConfigurationRequest) Reset() {
 	*x = GetConfigurationRequest{}
-	mi := &file_machine_proto_msgTypes[59]
+	mi := &file_machine_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3694,7 +3873,7 @@ func (x *GetConfigurationRequest) String() string {
 func (*GetConfigurationRequest) ProtoMessage() {}
 
 func (x *GetConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[59]
+	mi := &file_machine_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3707,7 +3886,7 @@ func (x *GetConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*GetConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{59}
+	return file_machine_proto_rawDescGZIP(), []int{61}
 }
 
 type GetConfigurationResponse struct {
@@ -3722,7 +3901,7 @@ type GetConfigurationResponse struct {
 
 func (x *GetConfigurationResponse) Reset() {
 	*x = GetConfigurationResponse{}
-	mi := &file_machine_proto_msgTypes[60]
+	mi := &file_machine_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3734,7 +3913,7 @@ func (x *GetConfigurationResponse) String() string {
 func (*GetConfigurationResponse) ProtoMessage() {}
 
 func (x *GetConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[60]
+	mi := &file_machine_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3747,7 +3926,7 @@ func (x *GetConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*GetConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{60}
+	return file_machine_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *GetConfigurationResponse) GetDocument() string {
@@ -3776,7 +3955,7 @@ type ApplyConfigurationRequest struct {
 
 func (x *ApplyConfigurationRequest) Reset() {
 	*x = ApplyConfigurationRequest{}
-	mi := &file_machine_proto_msgTypes[61]
+	mi := &file_machine_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3788,7 +3967,7 @@ func (x *ApplyConfigurationRequest) String() string {
 func (*ApplyConfigurationRequest) ProtoMessage() {}
 
 func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[61]
+	mi := &file_machine_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3801,7 +3980,7 @@ func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{61}
+	return file_machine_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ApplyConfigurationRequest) GetDocument() string {
@@ -3827,7 +4006,7 @@ type ApplyConfigurationResponse struct {
 
 func (x *ApplyConfigurationResponse) Reset() {
 	*x = ApplyConfigurationResponse{}
-	mi := &file_machine_proto_msgTypes[62]
+	mi := &file_machine_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3839,7 +4018,7 @@ func (x *ApplyConfigurationResponse) String() string {
 func (*ApplyConfigurationResponse) ProtoMessage() {}
 
 func (x *ApplyConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[62]
+	mi := &file_machine_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3852,7 +4031,7 @@ func (x *ApplyConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{62}
+	return file_machine_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ApplyConfigurationResponse) GetChanges() []*ConfigurationChange {
@@ -3874,7 +4053,7 @@ type ConfigurationChange struct {
 
 func (x *ConfigurationChange) Reset() {
 	*x = ConfigurationChange{}
-	mi := &file_machine_proto_msgTypes[63]
+	mi := &file_machine_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3886,7 +4065,7 @@ func (x *ConfigurationChange) String() string {
 func (*ConfigurationChange) ProtoMessage() {}
 
 func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[63]
+	mi := &file_machine_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3899,7 +4078,7 @@ func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigurationChange.ProtoReflect.Descriptor instead.
 func (*ConfigurationChange) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{63}
+	return file_machine_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ConfigurationChange) GetField() string {
@@ -3924,7 +4103,7 @@ type GetKubeconfigRequest struct {
 
 func (x *GetKubeconfigRequest) Reset() {
 	*x = GetKubeconfigRequest{}
-	mi := &file_machine_proto_msgTypes[64]
+	mi := &file_machine_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3936,7 +4115,7 @@ func (x *GetKubeconfigRequest) String() string {
 func (*GetKubeconfigRequest) ProtoMessage() {}
 
 func (x *GetKubeconfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[64]
+	mi := &file_machine_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3949,7 +4128,7 @@ func (x *GetKubeconfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKubeconfigRequest.ProtoReflect.Descriptor instead.
 func (*GetKubeconfigRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{64}
+	return file_machine_proto_rawDescGZIP(), []int{66}
 }
 
 type GetKubeconfigResponse struct {
@@ -3961,7 +4140,7 @@ type GetKubeconfigResponse struct {
 
 func (x *GetKubeconfigResponse) Reset() {
 	*x = GetKubeconfigResponse{}
-	mi := &file_machine_proto_msgTypes[65]
+	mi := &file_machine_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3973,7 +4152,7 @@ func (x *GetKubeconfigResponse) String() string {
 func (*GetKubeconfigResponse) ProtoMessage() {}
 
 func (x *GetKubeconfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[65]
+	mi := &file_machine_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3986,7 +4165,7 @@ func (x *GetKubeconfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKubeconfigResponse.ProtoReflect.Descriptor instead.
 func (*GetKubeconfigResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{65}
+	return file_machine_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *GetKubeconfigResponse) GetKubeconfig() string {
@@ -4006,7 +4185,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_machine_proto_msgTypes[66]
+	mi := &file_machine_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4018,7 +4197,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[66]
+	mi := &file_machine_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4031,7 +4210,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{66}
+	return file_machine_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DescribeRequest) GetNetwork() []byte {
@@ -4054,7 +4233,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_machine_proto_msgTypes[67]
+	mi := &file_machine_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4066,7 +4245,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[67]
+	mi := &file_machine_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4079,7 +4258,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{67}
+	return file_machine_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *DescribeResponse) GetRequest() []byte {
@@ -4132,7 +4311,7 @@ type EnrolRequest struct {
 
 func (x *EnrolRequest) Reset() {
 	*x = EnrolRequest{}
-	mi := &file_machine_proto_msgTypes[68]
+	mi := &file_machine_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4144,7 +4323,7 @@ func (x *EnrolRequest) String() string {
 func (*EnrolRequest) ProtoMessage() {}
 
 func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[68]
+	mi := &file_machine_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4157,7 +4336,7 @@ func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolRequest.ProtoReflect.Descriptor instead.
 func (*EnrolRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{68}
+	return file_machine_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *EnrolRequest) GetNetwork() []byte {
@@ -4227,7 +4406,7 @@ type IssuerGrant struct {
 
 func (x *IssuerGrant) Reset() {
 	*x = IssuerGrant{}
-	mi := &file_machine_proto_msgTypes[69]
+	mi := &file_machine_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4239,7 +4418,7 @@ func (x *IssuerGrant) String() string {
 func (*IssuerGrant) ProtoMessage() {}
 
 func (x *IssuerGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[69]
+	mi := &file_machine_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4252,7 +4431,7 @@ func (x *IssuerGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssuerGrant.ProtoReflect.Descriptor instead.
 func (*IssuerGrant) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{69}
+	return file_machine_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *IssuerGrant) GetKey() []byte {
@@ -4277,7 +4456,7 @@ type EnrolResponse struct {
 
 func (x *EnrolResponse) Reset() {
 	*x = EnrolResponse{}
-	mi := &file_machine_proto_msgTypes[70]
+	mi := &file_machine_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4289,7 +4468,7 @@ func (x *EnrolResponse) String() string {
 func (*EnrolResponse) ProtoMessage() {}
 
 func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[70]
+	mi := &file_machine_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4302,7 +4481,7 @@ func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolResponse.ProtoReflect.Descriptor instead.
 func (*EnrolResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{70}
+	return file_machine_proto_rawDescGZIP(), []int{72}
 }
 
 // AdmitRequest is empty: the request is in the newcomer's TLS certificate.
@@ -4314,7 +4493,7 @@ type AdmitRequest struct {
 
 func (x *AdmitRequest) Reset() {
 	*x = AdmitRequest{}
-	mi := &file_machine_proto_msgTypes[71]
+	mi := &file_machine_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4326,7 +4505,7 @@ func (x *AdmitRequest) String() string {
 func (*AdmitRequest) ProtoMessage() {}
 
 func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[71]
+	mi := &file_machine_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4339,7 +4518,7 @@ func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
 func (*AdmitRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{71}
+	return file_machine_proto_rawDescGZIP(), []int{73}
 }
 
 type AdmitResponse struct {
@@ -4354,7 +4533,7 @@ type AdmitResponse struct {
 
 func (x *AdmitResponse) Reset() {
 	*x = AdmitResponse{}
-	mi := &file_machine_proto_msgTypes[72]
+	mi := &file_machine_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4366,7 +4545,7 @@ func (x *AdmitResponse) String() string {
 func (*AdmitResponse) ProtoMessage() {}
 
 func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[72]
+	mi := &file_machine_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4379,7 +4558,7 @@ func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
 func (*AdmitResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{72}
+	return file_machine_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *AdmitResponse) GetCredential() []byte {
@@ -4419,7 +4598,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_machine_proto_msgTypes[73]
+	mi := &file_machine_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4431,7 +4610,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[73]
+	mi := &file_machine_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4444,7 +4623,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{73}
+	return file_machine_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *RenewRequest) GetRequest() []byte {
@@ -4463,7 +4642,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_machine_proto_msgTypes[74]
+	mi := &file_machine_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4475,7 +4654,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[74]
+	mi := &file_machine_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4488,7 +4667,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{74}
+	return file_machine_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *RenewResponse) GetCredential() []byte {
@@ -4510,7 +4689,7 @@ type MemberRecord struct {
 
 func (x *MemberRecord) Reset() {
 	*x = MemberRecord{}
-	mi := &file_machine_proto_msgTypes[75]
+	mi := &file_machine_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4522,7 +4701,7 @@ func (x *MemberRecord) String() string {
 func (*MemberRecord) ProtoMessage() {}
 
 func (x *MemberRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[75]
+	mi := &file_machine_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4535,7 +4714,7 @@ func (x *MemberRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberRecord.ProtoReflect.Descriptor instead.
 func (*MemberRecord) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{75}
+	return file_machine_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *MemberRecord) GetCredential() []byte {
@@ -4563,7 +4742,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_machine_proto_msgTypes[76]
+	mi := &file_machine_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4575,7 +4754,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[76]
+	mi := &file_machine_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4588,7 +4767,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{76}
+	return file_machine_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ExchangeRequest) GetMembers() []*MemberRecord {
@@ -4623,7 +4802,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_machine_proto_msgTypes[77]
+	mi := &file_machine_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4635,7 +4814,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[77]
+	mi := &file_machine_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4648,7 +4827,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{77}
+	return file_machine_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ExchangeResponse) GetMembers() []*MemberRecord {
@@ -4680,7 +4859,7 @@ type JoinClusterRequest struct {
 
 func (x *JoinClusterRequest) Reset() {
 	*x = JoinClusterRequest{}
-	mi := &file_machine_proto_msgTypes[78]
+	mi := &file_machine_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4692,7 +4871,7 @@ func (x *JoinClusterRequest) String() string {
 func (*JoinClusterRequest) ProtoMessage() {}
 
 func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[78]
+	mi := &file_machine_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4705,7 +4884,7 @@ func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterRequest.ProtoReflect.Descriptor instead.
 func (*JoinClusterRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{78}
+	return file_machine_proto_rawDescGZIP(), []int{80}
 }
 
 type JoinClusterResponse struct {
@@ -4720,7 +4899,7 @@ type JoinClusterResponse struct {
 
 func (x *JoinClusterResponse) Reset() {
 	*x = JoinClusterResponse{}
-	mi := &file_machine_proto_msgTypes[79]
+	mi := &file_machine_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4732,7 +4911,7 @@ func (x *JoinClusterResponse) String() string {
 func (*JoinClusterResponse) ProtoMessage() {}
 
 func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[79]
+	mi := &file_machine_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4745,7 +4924,7 @@ func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterResponse.ProtoReflect.Descriptor instead.
 func (*JoinClusterResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{79}
+	return file_machine_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *JoinClusterResponse) GetServer() string {
@@ -4770,7 +4949,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_machine_proto_msgTypes[80]
+	mi := &file_machine_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4782,7 +4961,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[80]
+	mi := &file_machine_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4795,7 +4974,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{80}
+	return file_machine_proto_rawDescGZIP(), []int{82}
 }
 
 type ListMembersResponse struct {
@@ -4807,7 +4986,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_machine_proto_msgTypes[81]
+	mi := &file_machine_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4819,7 +4998,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[81]
+	mi := &file_machine_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4832,7 +5011,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{81}
+	return file_machine_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ListMembersResponse) GetMembers() []*Peer {
@@ -4855,7 +5034,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_machine_proto_msgTypes[82]
+	mi := &file_machine_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4867,7 +5046,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[82]
+	mi := &file_machine_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4880,7 +5059,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{82}
+	return file_machine_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *InviteRequest) GetRole() string {
@@ -4914,7 +5093,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_machine_proto_msgTypes[83]
+	mi := &file_machine_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4926,7 +5105,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[83]
+	mi := &file_machine_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4939,7 +5118,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{83}
+	return file_machine_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *InviteResponse) GetToken() string {
@@ -4959,7 +5138,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_machine_proto_msgTypes[84]
+	mi := &file_machine_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4971,7 +5150,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[84]
+	mi := &file_machine_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4984,7 +5163,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{84}
+	return file_machine_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *RevokeRequest) GetKey() []byte {
@@ -5002,7 +5181,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_machine_proto_msgTypes[85]
+	mi := &file_machine_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5014,7 +5193,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[85]
+	mi := &file_machine_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5027,7 +5206,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{85}
+	return file_machine_proto_rawDescGZIP(), []int{87}
 }
 
 type AddStatementsRequest struct {
@@ -5040,7 +5219,7 @@ type AddStatementsRequest struct {
 
 func (x *AddStatementsRequest) Reset() {
 	*x = AddStatementsRequest{}
-	mi := &file_machine_proto_msgTypes[86]
+	mi := &file_machine_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5052,7 +5231,7 @@ func (x *AddStatementsRequest) String() string {
 func (*AddStatementsRequest) ProtoMessage() {}
 
 func (x *AddStatementsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[86]
+	mi := &file_machine_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5065,7 +5244,7 @@ func (x *AddStatementsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddStatementsRequest.ProtoReflect.Descriptor instead.
 func (*AddStatementsRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{86}
+	return file_machine_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *AddStatementsRequest) GetRotations() [][]byte {
@@ -5090,7 +5269,7 @@ type AddStatementsResponse struct {
 
 func (x *AddStatementsResponse) Reset() {
 	*x = AddStatementsResponse{}
-	mi := &file_machine_proto_msgTypes[87]
+	mi := &file_machine_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5102,7 +5281,7 @@ func (x *AddStatementsResponse) String() string {
 func (*AddStatementsResponse) ProtoMessage() {}
 
 func (x *AddStatementsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[87]
+	mi := &file_machine_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5115,7 +5294,7 @@ func (x *AddStatementsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddStatementsResponse.ProtoReflect.Descriptor instead.
 func (*AddStatementsResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{87}
+	return file_machine_proto_rawDescGZIP(), []int{89}
 }
 
 var File_machine_proto protoreflect.FileDescriptor
@@ -5372,7 +5551,15 @@ const file_machine_proto_rawDesc = "" +
 	"\fResetRequest\x125\n" +
 	"\x05scope\x18\x01 \x01(\x0e2\x1f.mycelium.machine.v1.ResetScopeR\x05scope\x12\x1a\n" +
 	"\bshutdown\x18\x02 \x01(\bR\bshutdown\"\x0f\n" +
-	"\rResetResponse\"\x19\n" +
+	"\rResetResponse\"q\n" +
+	"\x0eInstallRequest\x12\x12\n" +
+	"\x04disk\x18\x01 \x01(\tR\x04disk\x12\x12\n" +
+	"\x04wipe\x18\x02 \x01(\bR\x04wipe\x127\n" +
+	"\x05after\x18\x03 \x01(\x0e2!.mycelium.machine.v1.InstallAfterR\x05after\"Y\n" +
+	"\x0fInstallProgress\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\tR\x04step\x12\x18\n" +
+	"\apercent\x18\x02 \x01(\rR\apercent\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\x19\n" +
 	"\x17GetConfigurationRequest\"N\n" +
 	"\x18GetConfigurationResponse\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x16\n" +
@@ -5465,7 +5652,12 @@ const file_machine_proto_rawDesc = "" +
 	"ResetScope\x12\x1b\n" +
 	"\x17RESET_SCOPE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10RESET_SCOPE_DATA\x10\x01\x12\x13\n" +
-	"\x0fRESET_SCOPE_ALL\x10\x022\xb5\x12\n" +
+	"\x0fRESET_SCOPE_ALL\x10\x02*|\n" +
+	"\fInstallAfter\x12\x1d\n" +
+	"\x19INSTALL_AFTER_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14INSTALL_AFTER_REBOOT\x10\x01\x12\x1b\n" +
+	"\x17INSTALL_AFTER_POWER_OFF\x10\x02\x12\x16\n" +
+	"\x12INSTALL_AFTER_STAY\x10\x032\x8d\x13\n" +
 	"\x0eMachineService\x12T\n" +
 	"\tGetStatus\x12%.mycelium.machine.v1.GetStatusRequest\x1a\x1b.mycelium.machine.v1.Status\"\x03\x90\x02\x01\x12U\n" +
 	"\vWatchStatus\x12'.mycelium.machine.v1.WatchStatusRequest\x1a\x1b.mycelium.machine.v1.Status0\x01\x12T\n" +
@@ -5481,7 +5673,8 @@ const file_machine_proto_rawDesc = "" +
 	"\bShutdown\x12$.mycelium.machine.v1.ShutdownRequest\x1a%.mycelium.machine.v1.ShutdownResponse\x12\\\n" +
 	"\tLoadImage\x12%.mycelium.machine.v1.LoadImageRequest\x1a&.mycelium.machine.v1.LoadImageResponse(\x01\x12q\n" +
 	"\x10GetSupportBundle\x12,.mycelium.machine.v1.GetSupportBundleRequest\x1a-.mycelium.machine.v1.GetSupportBundleResponse0\x01\x12N\n" +
-	"\x05Reset\x12!.mycelium.machine.v1.ResetRequest\x1a\".mycelium.machine.v1.ResetResponse\x12o\n" +
+	"\x05Reset\x12!.mycelium.machine.v1.ResetRequest\x1a\".mycelium.machine.v1.ResetResponse\x12V\n" +
+	"\aInstall\x12#.mycelium.machine.v1.InstallRequest\x1a$.mycelium.machine.v1.InstallProgress0\x01\x12o\n" +
 	"\x10GetConfiguration\x12,.mycelium.machine.v1.GetConfigurationRequest\x1a-.mycelium.machine.v1.GetConfigurationResponse\x12u\n" +
 	"\x12ApplyConfiguration\x12..mycelium.machine.v1.ApplyConfigurationRequest\x1a/.mycelium.machine.v1.ApplyConfigurationResponse\x12k\n" +
 	"\rGetKubeconfig\x12).mycelium.machine.v1.GetKubeconfigRequest\x1a*.mycelium.machine.v1.GetKubeconfigResponse\"\x03\x90\x02\x01\x12`\n" +
@@ -5520,213 +5713,219 @@ func file_machine_proto_rawDescGZIP() []byte {
 	return file_machine_proto_rawDescData
 }
 
-var file_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 88)
+var file_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 90)
 var file_machine_proto_goTypes = []any{
 	(ResetScope)(0),                    // 0: mycelium.machine.v1.ResetScope
-	(*GetStatusRequest)(nil),           // 1: mycelium.machine.v1.GetStatusRequest
-	(*WatchStatusRequest)(nil),         // 2: mycelium.machine.v1.WatchStatusRequest
-	(*Status)(nil),                     // 3: mycelium.machine.v1.Status
-	(*Update)(nil),                     // 4: mycelium.machine.v1.Update
-	(*Slot)(nil),                       // 5: mycelium.machine.v1.Slot
-	(*UpdateVerdict)(nil),              // 6: mycelium.machine.v1.UpdateVerdict
-	(*UpdateActivity)(nil),             // 7: mycelium.machine.v1.UpdateActivity
-	(*UpdateTrial)(nil),                // 8: mycelium.machine.v1.UpdateTrial
-	(*CheckUpdateRequest)(nil),         // 9: mycelium.machine.v1.CheckUpdateRequest
-	(*CheckUpdateResponse)(nil),        // 10: mycelium.machine.v1.CheckUpdateResponse
-	(*AvailableUpdate)(nil),            // 11: mycelium.machine.v1.AvailableUpdate
-	(*StageUpdateRequest)(nil),         // 12: mycelium.machine.v1.StageUpdateRequest
-	(*StageUpdateResponse)(nil),        // 13: mycelium.machine.v1.StageUpdateResponse
-	(*PushUpdateRequest)(nil),          // 14: mycelium.machine.v1.PushUpdateRequest
-	(*PushUpdateResponse)(nil),         // 15: mycelium.machine.v1.PushUpdateResponse
-	(*TryUpdateRequest)(nil),           // 16: mycelium.machine.v1.TryUpdateRequest
-	(*TryUpdateResponse)(nil),          // 17: mycelium.machine.v1.TryUpdateResponse
-	(*RollBackUpdateRequest)(nil),      // 18: mycelium.machine.v1.RollBackUpdateRequest
-	(*RollBackUpdateResponse)(nil),     // 19: mycelium.machine.v1.RollBackUpdateResponse
-	(*HoldUpdateRequest)(nil),          // 20: mycelium.machine.v1.HoldUpdateRequest
-	(*HoldUpdateResponse)(nil),         // 21: mycelium.machine.v1.HoldUpdateResponse
-	(*ForgiveUpdateRequest)(nil),       // 22: mycelium.machine.v1.ForgiveUpdateRequest
-	(*ForgiveUpdateResponse)(nil),      // 23: mycelium.machine.v1.ForgiveUpdateResponse
-	(*TimeInfo)(nil),                   // 24: mycelium.machine.v1.TimeInfo
-	(*Phase)(nil),                      // 25: mycelium.machine.v1.Phase
-	(*Interface)(nil),                  // 26: mycelium.machine.v1.Interface
-	(*Service)(nil),                    // 27: mycelium.machine.v1.Service
-	(*Kubernetes)(nil),                 // 28: mycelium.machine.v1.Kubernetes
-	(*Memory)(nil),                     // 29: mycelium.machine.v1.Memory
-	(*Load)(nil),                       // 30: mycelium.machine.v1.Load
-	(*Volume)(nil),                     // 31: mycelium.machine.v1.Volume
-	(*Disk)(nil),                       // 32: mycelium.machine.v1.Disk
-	(*Membership)(nil),                 // 33: mycelium.machine.v1.Membership
-	(*Peer)(nil),                       // 34: mycelium.machine.v1.Peer
-	(*WatchEventsRequest)(nil),         // 35: mycelium.machine.v1.WatchEventsRequest
-	(*Event)(nil),                      // 36: mycelium.machine.v1.Event
-	(*ListProcessesRequest)(nil),       // 37: mycelium.machine.v1.ListProcessesRequest
-	(*ListProcessesResponse)(nil),      // 38: mycelium.machine.v1.ListProcessesResponse
-	(*Process)(nil),                    // 39: mycelium.machine.v1.Process
-	(*GetTimeRequest)(nil),             // 40: mycelium.machine.v1.GetTimeRequest
-	(*GetTimeResponse)(nil),            // 41: mycelium.machine.v1.GetTimeResponse
-	(*ListLogsRequest)(nil),            // 42: mycelium.machine.v1.ListLogsRequest
-	(*ListLogsResponse)(nil),           // 43: mycelium.machine.v1.ListLogsResponse
-	(*ReadLogRequest)(nil),             // 44: mycelium.machine.v1.ReadLogRequest
-	(*ReadLogResponse)(nil),            // 45: mycelium.machine.v1.ReadLogResponse
-	(*GetMetricsRequest)(nil),          // 46: mycelium.machine.v1.GetMetricsRequest
-	(*GetMetricsResponse)(nil),         // 47: mycelium.machine.v1.GetMetricsResponse
-	(*RestartServiceRequest)(nil),      // 48: mycelium.machine.v1.RestartServiceRequest
-	(*RestartServiceResponse)(nil),     // 49: mycelium.machine.v1.RestartServiceResponse
-	(*RebootRequest)(nil),              // 50: mycelium.machine.v1.RebootRequest
-	(*RebootResponse)(nil),             // 51: mycelium.machine.v1.RebootResponse
-	(*ShutdownRequest)(nil),            // 52: mycelium.machine.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),           // 53: mycelium.machine.v1.ShutdownResponse
-	(*LoadImageRequest)(nil),           // 54: mycelium.machine.v1.LoadImageRequest
-	(*LoadImageResponse)(nil),          // 55: mycelium.machine.v1.LoadImageResponse
-	(*GetSupportBundleRequest)(nil),    // 56: mycelium.machine.v1.GetSupportBundleRequest
-	(*GetSupportBundleResponse)(nil),   // 57: mycelium.machine.v1.GetSupportBundleResponse
-	(*ResetRequest)(nil),               // 58: mycelium.machine.v1.ResetRequest
-	(*ResetResponse)(nil),              // 59: mycelium.machine.v1.ResetResponse
-	(*GetConfigurationRequest)(nil),    // 60: mycelium.machine.v1.GetConfigurationRequest
-	(*GetConfigurationResponse)(nil),   // 61: mycelium.machine.v1.GetConfigurationResponse
-	(*ApplyConfigurationRequest)(nil),  // 62: mycelium.machine.v1.ApplyConfigurationRequest
-	(*ApplyConfigurationResponse)(nil), // 63: mycelium.machine.v1.ApplyConfigurationResponse
-	(*ConfigurationChange)(nil),        // 64: mycelium.machine.v1.ConfigurationChange
-	(*GetKubeconfigRequest)(nil),       // 65: mycelium.machine.v1.GetKubeconfigRequest
-	(*GetKubeconfigResponse)(nil),      // 66: mycelium.machine.v1.GetKubeconfigResponse
-	(*DescribeRequest)(nil),            // 67: mycelium.machine.v1.DescribeRequest
-	(*DescribeResponse)(nil),           // 68: mycelium.machine.v1.DescribeResponse
-	(*EnrolRequest)(nil),               // 69: mycelium.machine.v1.EnrolRequest
-	(*IssuerGrant)(nil),                // 70: mycelium.machine.v1.IssuerGrant
-	(*EnrolResponse)(nil),              // 71: mycelium.machine.v1.EnrolResponse
-	(*AdmitRequest)(nil),               // 72: mycelium.machine.v1.AdmitRequest
-	(*AdmitResponse)(nil),              // 73: mycelium.machine.v1.AdmitResponse
-	(*RenewRequest)(nil),               // 74: mycelium.machine.v1.RenewRequest
-	(*RenewResponse)(nil),              // 75: mycelium.machine.v1.RenewResponse
-	(*MemberRecord)(nil),               // 76: mycelium.machine.v1.MemberRecord
-	(*ExchangeRequest)(nil),            // 77: mycelium.machine.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),           // 78: mycelium.machine.v1.ExchangeResponse
-	(*JoinClusterRequest)(nil),         // 79: mycelium.machine.v1.JoinClusterRequest
-	(*JoinClusterResponse)(nil),        // 80: mycelium.machine.v1.JoinClusterResponse
-	(*ListMembersRequest)(nil),         // 81: mycelium.machine.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),        // 82: mycelium.machine.v1.ListMembersResponse
-	(*InviteRequest)(nil),              // 83: mycelium.machine.v1.InviteRequest
-	(*InviteResponse)(nil),             // 84: mycelium.machine.v1.InviteResponse
-	(*RevokeRequest)(nil),              // 85: mycelium.machine.v1.RevokeRequest
-	(*RevokeResponse)(nil),             // 86: mycelium.machine.v1.RevokeResponse
-	(*AddStatementsRequest)(nil),       // 87: mycelium.machine.v1.AddStatementsRequest
-	(*AddStatementsResponse)(nil),      // 88: mycelium.machine.v1.AddStatementsResponse
-	(*timestamppb.Timestamp)(nil),      // 89: google.protobuf.Timestamp
+	(InstallAfter)(0),                  // 1: mycelium.machine.v1.InstallAfter
+	(*GetStatusRequest)(nil),           // 2: mycelium.machine.v1.GetStatusRequest
+	(*WatchStatusRequest)(nil),         // 3: mycelium.machine.v1.WatchStatusRequest
+	(*Status)(nil),                     // 4: mycelium.machine.v1.Status
+	(*Update)(nil),                     // 5: mycelium.machine.v1.Update
+	(*Slot)(nil),                       // 6: mycelium.machine.v1.Slot
+	(*UpdateVerdict)(nil),              // 7: mycelium.machine.v1.UpdateVerdict
+	(*UpdateActivity)(nil),             // 8: mycelium.machine.v1.UpdateActivity
+	(*UpdateTrial)(nil),                // 9: mycelium.machine.v1.UpdateTrial
+	(*CheckUpdateRequest)(nil),         // 10: mycelium.machine.v1.CheckUpdateRequest
+	(*CheckUpdateResponse)(nil),        // 11: mycelium.machine.v1.CheckUpdateResponse
+	(*AvailableUpdate)(nil),            // 12: mycelium.machine.v1.AvailableUpdate
+	(*StageUpdateRequest)(nil),         // 13: mycelium.machine.v1.StageUpdateRequest
+	(*StageUpdateResponse)(nil),        // 14: mycelium.machine.v1.StageUpdateResponse
+	(*PushUpdateRequest)(nil),          // 15: mycelium.machine.v1.PushUpdateRequest
+	(*PushUpdateResponse)(nil),         // 16: mycelium.machine.v1.PushUpdateResponse
+	(*TryUpdateRequest)(nil),           // 17: mycelium.machine.v1.TryUpdateRequest
+	(*TryUpdateResponse)(nil),          // 18: mycelium.machine.v1.TryUpdateResponse
+	(*RollBackUpdateRequest)(nil),      // 19: mycelium.machine.v1.RollBackUpdateRequest
+	(*RollBackUpdateResponse)(nil),     // 20: mycelium.machine.v1.RollBackUpdateResponse
+	(*HoldUpdateRequest)(nil),          // 21: mycelium.machine.v1.HoldUpdateRequest
+	(*HoldUpdateResponse)(nil),         // 22: mycelium.machine.v1.HoldUpdateResponse
+	(*ForgiveUpdateRequest)(nil),       // 23: mycelium.machine.v1.ForgiveUpdateRequest
+	(*ForgiveUpdateResponse)(nil),      // 24: mycelium.machine.v1.ForgiveUpdateResponse
+	(*TimeInfo)(nil),                   // 25: mycelium.machine.v1.TimeInfo
+	(*Phase)(nil),                      // 26: mycelium.machine.v1.Phase
+	(*Interface)(nil),                  // 27: mycelium.machine.v1.Interface
+	(*Service)(nil),                    // 28: mycelium.machine.v1.Service
+	(*Kubernetes)(nil),                 // 29: mycelium.machine.v1.Kubernetes
+	(*Memory)(nil),                     // 30: mycelium.machine.v1.Memory
+	(*Load)(nil),                       // 31: mycelium.machine.v1.Load
+	(*Volume)(nil),                     // 32: mycelium.machine.v1.Volume
+	(*Disk)(nil),                       // 33: mycelium.machine.v1.Disk
+	(*Membership)(nil),                 // 34: mycelium.machine.v1.Membership
+	(*Peer)(nil),                       // 35: mycelium.machine.v1.Peer
+	(*WatchEventsRequest)(nil),         // 36: mycelium.machine.v1.WatchEventsRequest
+	(*Event)(nil),                      // 37: mycelium.machine.v1.Event
+	(*ListProcessesRequest)(nil),       // 38: mycelium.machine.v1.ListProcessesRequest
+	(*ListProcessesResponse)(nil),      // 39: mycelium.machine.v1.ListProcessesResponse
+	(*Process)(nil),                    // 40: mycelium.machine.v1.Process
+	(*GetTimeRequest)(nil),             // 41: mycelium.machine.v1.GetTimeRequest
+	(*GetTimeResponse)(nil),            // 42: mycelium.machine.v1.GetTimeResponse
+	(*ListLogsRequest)(nil),            // 43: mycelium.machine.v1.ListLogsRequest
+	(*ListLogsResponse)(nil),           // 44: mycelium.machine.v1.ListLogsResponse
+	(*ReadLogRequest)(nil),             // 45: mycelium.machine.v1.ReadLogRequest
+	(*ReadLogResponse)(nil),            // 46: mycelium.machine.v1.ReadLogResponse
+	(*GetMetricsRequest)(nil),          // 47: mycelium.machine.v1.GetMetricsRequest
+	(*GetMetricsResponse)(nil),         // 48: mycelium.machine.v1.GetMetricsResponse
+	(*RestartServiceRequest)(nil),      // 49: mycelium.machine.v1.RestartServiceRequest
+	(*RestartServiceResponse)(nil),     // 50: mycelium.machine.v1.RestartServiceResponse
+	(*RebootRequest)(nil),              // 51: mycelium.machine.v1.RebootRequest
+	(*RebootResponse)(nil),             // 52: mycelium.machine.v1.RebootResponse
+	(*ShutdownRequest)(nil),            // 53: mycelium.machine.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),           // 54: mycelium.machine.v1.ShutdownResponse
+	(*LoadImageRequest)(nil),           // 55: mycelium.machine.v1.LoadImageRequest
+	(*LoadImageResponse)(nil),          // 56: mycelium.machine.v1.LoadImageResponse
+	(*GetSupportBundleRequest)(nil),    // 57: mycelium.machine.v1.GetSupportBundleRequest
+	(*GetSupportBundleResponse)(nil),   // 58: mycelium.machine.v1.GetSupportBundleResponse
+	(*ResetRequest)(nil),               // 59: mycelium.machine.v1.ResetRequest
+	(*ResetResponse)(nil),              // 60: mycelium.machine.v1.ResetResponse
+	(*InstallRequest)(nil),             // 61: mycelium.machine.v1.InstallRequest
+	(*InstallProgress)(nil),            // 62: mycelium.machine.v1.InstallProgress
+	(*GetConfigurationRequest)(nil),    // 63: mycelium.machine.v1.GetConfigurationRequest
+	(*GetConfigurationResponse)(nil),   // 64: mycelium.machine.v1.GetConfigurationResponse
+	(*ApplyConfigurationRequest)(nil),  // 65: mycelium.machine.v1.ApplyConfigurationRequest
+	(*ApplyConfigurationResponse)(nil), // 66: mycelium.machine.v1.ApplyConfigurationResponse
+	(*ConfigurationChange)(nil),        // 67: mycelium.machine.v1.ConfigurationChange
+	(*GetKubeconfigRequest)(nil),       // 68: mycelium.machine.v1.GetKubeconfigRequest
+	(*GetKubeconfigResponse)(nil),      // 69: mycelium.machine.v1.GetKubeconfigResponse
+	(*DescribeRequest)(nil),            // 70: mycelium.machine.v1.DescribeRequest
+	(*DescribeResponse)(nil),           // 71: mycelium.machine.v1.DescribeResponse
+	(*EnrolRequest)(nil),               // 72: mycelium.machine.v1.EnrolRequest
+	(*IssuerGrant)(nil),                // 73: mycelium.machine.v1.IssuerGrant
+	(*EnrolResponse)(nil),              // 74: mycelium.machine.v1.EnrolResponse
+	(*AdmitRequest)(nil),               // 75: mycelium.machine.v1.AdmitRequest
+	(*AdmitResponse)(nil),              // 76: mycelium.machine.v1.AdmitResponse
+	(*RenewRequest)(nil),               // 77: mycelium.machine.v1.RenewRequest
+	(*RenewResponse)(nil),              // 78: mycelium.machine.v1.RenewResponse
+	(*MemberRecord)(nil),               // 79: mycelium.machine.v1.MemberRecord
+	(*ExchangeRequest)(nil),            // 80: mycelium.machine.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),           // 81: mycelium.machine.v1.ExchangeResponse
+	(*JoinClusterRequest)(nil),         // 82: mycelium.machine.v1.JoinClusterRequest
+	(*JoinClusterResponse)(nil),        // 83: mycelium.machine.v1.JoinClusterResponse
+	(*ListMembersRequest)(nil),         // 84: mycelium.machine.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),        // 85: mycelium.machine.v1.ListMembersResponse
+	(*InviteRequest)(nil),              // 86: mycelium.machine.v1.InviteRequest
+	(*InviteResponse)(nil),             // 87: mycelium.machine.v1.InviteResponse
+	(*RevokeRequest)(nil),              // 88: mycelium.machine.v1.RevokeRequest
+	(*RevokeResponse)(nil),             // 89: mycelium.machine.v1.RevokeResponse
+	(*AddStatementsRequest)(nil),       // 90: mycelium.machine.v1.AddStatementsRequest
+	(*AddStatementsResponse)(nil),      // 91: mycelium.machine.v1.AddStatementsResponse
+	(*timestamppb.Timestamp)(nil),      // 92: google.protobuf.Timestamp
 }
 var file_machine_proto_depIdxs = []int32{
-	24, // 0: mycelium.machine.v1.Status.time:type_name -> mycelium.machine.v1.TimeInfo
-	89, // 1: mycelium.machine.v1.Status.booted:type_name -> google.protobuf.Timestamp
-	25, // 2: mycelium.machine.v1.Status.phases:type_name -> mycelium.machine.v1.Phase
-	26, // 3: mycelium.machine.v1.Status.interfaces:type_name -> mycelium.machine.v1.Interface
-	27, // 4: mycelium.machine.v1.Status.services:type_name -> mycelium.machine.v1.Service
-	28, // 5: mycelium.machine.v1.Status.kubernetes:type_name -> mycelium.machine.v1.Kubernetes
-	29, // 6: mycelium.machine.v1.Status.memory:type_name -> mycelium.machine.v1.Memory
-	31, // 7: mycelium.machine.v1.Status.volumes:type_name -> mycelium.machine.v1.Volume
-	33, // 8: mycelium.machine.v1.Status.membership:type_name -> mycelium.machine.v1.Membership
-	32, // 9: mycelium.machine.v1.Status.disks:type_name -> mycelium.machine.v1.Disk
-	30, // 10: mycelium.machine.v1.Status.load:type_name -> mycelium.machine.v1.Load
-	4,  // 11: mycelium.machine.v1.Status.update:type_name -> mycelium.machine.v1.Update
-	5,  // 12: mycelium.machine.v1.Update.slots:type_name -> mycelium.machine.v1.Slot
-	6,  // 13: mycelium.machine.v1.Update.refused:type_name -> mycelium.machine.v1.UpdateVerdict
-	6,  // 14: mycelium.machine.v1.Update.verdicts:type_name -> mycelium.machine.v1.UpdateVerdict
-	7,  // 15: mycelium.machine.v1.Update.activity:type_name -> mycelium.machine.v1.UpdateActivity
-	8,  // 16: mycelium.machine.v1.Update.trial:type_name -> mycelium.machine.v1.UpdateTrial
-	89, // 17: mycelium.machine.v1.Update.checked:type_name -> google.protobuf.Timestamp
-	89, // 18: mycelium.machine.v1.UpdateVerdict.time:type_name -> google.protobuf.Timestamp
-	89, // 19: mycelium.machine.v1.UpdateTrial.deadline:type_name -> google.protobuf.Timestamp
-	11, // 20: mycelium.machine.v1.CheckUpdateResponse.releases:type_name -> mycelium.machine.v1.AvailableUpdate
-	89, // 21: mycelium.machine.v1.AvailableUpdate.published:type_name -> google.protobuf.Timestamp
-	89, // 22: mycelium.machine.v1.TimeInfo.now:type_name -> google.protobuf.Timestamp
-	89, // 23: mycelium.machine.v1.Service.since:type_name -> google.protobuf.Timestamp
-	89, // 24: mycelium.machine.v1.Membership.expires:type_name -> google.protobuf.Timestamp
-	34, // 25: mycelium.machine.v1.Membership.peers:type_name -> mycelium.machine.v1.Peer
-	89, // 26: mycelium.machine.v1.Peer.last_handshake:type_name -> google.protobuf.Timestamp
-	89, // 27: mycelium.machine.v1.Event.time:type_name -> google.protobuf.Timestamp
-	39, // 28: mycelium.machine.v1.ListProcessesResponse.processes:type_name -> mycelium.machine.v1.Process
-	89, // 29: mycelium.machine.v1.Process.started:type_name -> google.protobuf.Timestamp
-	89, // 30: mycelium.machine.v1.GetTimeResponse.now:type_name -> google.protobuf.Timestamp
-	89, // 31: mycelium.machine.v1.GetTimeResponse.synced:type_name -> google.protobuf.Timestamp
+	25, // 0: mycelium.machine.v1.Status.time:type_name -> mycelium.machine.v1.TimeInfo
+	92, // 1: mycelium.machine.v1.Status.booted:type_name -> google.protobuf.Timestamp
+	26, // 2: mycelium.machine.v1.Status.phases:type_name -> mycelium.machine.v1.Phase
+	27, // 3: mycelium.machine.v1.Status.interfaces:type_name -> mycelium.machine.v1.Interface
+	28, // 4: mycelium.machine.v1.Status.services:type_name -> mycelium.machine.v1.Service
+	29, // 5: mycelium.machine.v1.Status.kubernetes:type_name -> mycelium.machine.v1.Kubernetes
+	30, // 6: mycelium.machine.v1.Status.memory:type_name -> mycelium.machine.v1.Memory
+	32, // 7: mycelium.machine.v1.Status.volumes:type_name -> mycelium.machine.v1.Volume
+	34, // 8: mycelium.machine.v1.Status.membership:type_name -> mycelium.machine.v1.Membership
+	33, // 9: mycelium.machine.v1.Status.disks:type_name -> mycelium.machine.v1.Disk
+	31, // 10: mycelium.machine.v1.Status.load:type_name -> mycelium.machine.v1.Load
+	5,  // 11: mycelium.machine.v1.Status.update:type_name -> mycelium.machine.v1.Update
+	6,  // 12: mycelium.machine.v1.Update.slots:type_name -> mycelium.machine.v1.Slot
+	7,  // 13: mycelium.machine.v1.Update.refused:type_name -> mycelium.machine.v1.UpdateVerdict
+	7,  // 14: mycelium.machine.v1.Update.verdicts:type_name -> mycelium.machine.v1.UpdateVerdict
+	8,  // 15: mycelium.machine.v1.Update.activity:type_name -> mycelium.machine.v1.UpdateActivity
+	9,  // 16: mycelium.machine.v1.Update.trial:type_name -> mycelium.machine.v1.UpdateTrial
+	92, // 17: mycelium.machine.v1.Update.checked:type_name -> google.protobuf.Timestamp
+	92, // 18: mycelium.machine.v1.UpdateVerdict.time:type_name -> google.protobuf.Timestamp
+	92, // 19: mycelium.machine.v1.UpdateTrial.deadline:type_name -> google.protobuf.Timestamp
+	12, // 20: mycelium.machine.v1.CheckUpdateResponse.releases:type_name -> mycelium.machine.v1.AvailableUpdate
+	92, // 21: mycelium.machine.v1.AvailableUpdate.published:type_name -> google.protobuf.Timestamp
+	92, // 22: mycelium.machine.v1.TimeInfo.now:type_name -> google.protobuf.Timestamp
+	92, // 23: mycelium.machine.v1.Service.since:type_name -> google.protobuf.Timestamp
+	92, // 24: mycelium.machine.v1.Membership.expires:type_name -> google.protobuf.Timestamp
+	35, // 25: mycelium.machine.v1.Membership.peers:type_name -> mycelium.machine.v1.Peer
+	92, // 26: mycelium.machine.v1.Peer.last_handshake:type_name -> google.protobuf.Timestamp
+	92, // 27: mycelium.machine.v1.Event.time:type_name -> google.protobuf.Timestamp
+	40, // 28: mycelium.machine.v1.ListProcessesResponse.processes:type_name -> mycelium.machine.v1.Process
+	92, // 29: mycelium.machine.v1.Process.started:type_name -> google.protobuf.Timestamp
+	92, // 30: mycelium.machine.v1.GetTimeResponse.now:type_name -> google.protobuf.Timestamp
+	92, // 31: mycelium.machine.v1.GetTimeResponse.synced:type_name -> google.protobuf.Timestamp
 	0,  // 32: mycelium.machine.v1.ResetRequest.scope:type_name -> mycelium.machine.v1.ResetScope
-	64, // 33: mycelium.machine.v1.ApplyConfigurationResponse.changes:type_name -> mycelium.machine.v1.ConfigurationChange
-	70, // 34: mycelium.machine.v1.EnrolRequest.issuer:type_name -> mycelium.machine.v1.IssuerGrant
-	76, // 35: mycelium.machine.v1.AdmitResponse.members:type_name -> mycelium.machine.v1.MemberRecord
-	76, // 36: mycelium.machine.v1.ExchangeRequest.members:type_name -> mycelium.machine.v1.MemberRecord
-	76, // 37: mycelium.machine.v1.ExchangeResponse.members:type_name -> mycelium.machine.v1.MemberRecord
-	34, // 38: mycelium.machine.v1.ListMembersResponse.members:type_name -> mycelium.machine.v1.Peer
-	1,  // 39: mycelium.machine.v1.MachineService.GetStatus:input_type -> mycelium.machine.v1.GetStatusRequest
-	2,  // 40: mycelium.machine.v1.MachineService.WatchStatus:input_type -> mycelium.machine.v1.WatchStatusRequest
-	35, // 41: mycelium.machine.v1.MachineService.WatchEvents:input_type -> mycelium.machine.v1.WatchEventsRequest
-	37, // 42: mycelium.machine.v1.MachineService.ListProcesses:input_type -> mycelium.machine.v1.ListProcessesRequest
-	40, // 43: mycelium.machine.v1.MachineService.GetTime:input_type -> mycelium.machine.v1.GetTimeRequest
-	42, // 44: mycelium.machine.v1.MachineService.ListLogs:input_type -> mycelium.machine.v1.ListLogsRequest
-	44, // 45: mycelium.machine.v1.MachineService.ReadLog:input_type -> mycelium.machine.v1.ReadLogRequest
-	46, // 46: mycelium.machine.v1.MachineService.GetMetrics:input_type -> mycelium.machine.v1.GetMetricsRequest
-	48, // 47: mycelium.machine.v1.MachineService.RestartService:input_type -> mycelium.machine.v1.RestartServiceRequest
-	50, // 48: mycelium.machine.v1.MachineService.Reboot:input_type -> mycelium.machine.v1.RebootRequest
-	52, // 49: mycelium.machine.v1.MachineService.Shutdown:input_type -> mycelium.machine.v1.ShutdownRequest
-	54, // 50: mycelium.machine.v1.MachineService.LoadImage:input_type -> mycelium.machine.v1.LoadImageRequest
-	56, // 51: mycelium.machine.v1.MachineService.GetSupportBundle:input_type -> mycelium.machine.v1.GetSupportBundleRequest
-	58, // 52: mycelium.machine.v1.MachineService.Reset:input_type -> mycelium.machine.v1.ResetRequest
-	60, // 53: mycelium.machine.v1.MachineService.GetConfiguration:input_type -> mycelium.machine.v1.GetConfigurationRequest
-	62, // 54: mycelium.machine.v1.MachineService.ApplyConfiguration:input_type -> mycelium.machine.v1.ApplyConfigurationRequest
-	65, // 55: mycelium.machine.v1.MachineService.GetKubeconfig:input_type -> mycelium.machine.v1.GetKubeconfigRequest
-	9,  // 56: mycelium.machine.v1.MachineService.CheckUpdate:input_type -> mycelium.machine.v1.CheckUpdateRequest
-	12, // 57: mycelium.machine.v1.MachineService.StageUpdate:input_type -> mycelium.machine.v1.StageUpdateRequest
-	14, // 58: mycelium.machine.v1.MachineService.PushUpdate:input_type -> mycelium.machine.v1.PushUpdateRequest
-	16, // 59: mycelium.machine.v1.MachineService.TryUpdate:input_type -> mycelium.machine.v1.TryUpdateRequest
-	18, // 60: mycelium.machine.v1.MachineService.RollBackUpdate:input_type -> mycelium.machine.v1.RollBackUpdateRequest
-	20, // 61: mycelium.machine.v1.MachineService.HoldUpdate:input_type -> mycelium.machine.v1.HoldUpdateRequest
-	22, // 62: mycelium.machine.v1.MachineService.ForgiveUpdate:input_type -> mycelium.machine.v1.ForgiveUpdateRequest
-	67, // 63: mycelium.machine.v1.EnrolmentService.Describe:input_type -> mycelium.machine.v1.DescribeRequest
-	69, // 64: mycelium.machine.v1.EnrolmentService.Enrol:input_type -> mycelium.machine.v1.EnrolRequest
-	72, // 65: mycelium.machine.v1.AdmissionService.Admit:input_type -> mycelium.machine.v1.AdmitRequest
-	74, // 66: mycelium.machine.v1.AdmissionService.Renew:input_type -> mycelium.machine.v1.RenewRequest
-	77, // 67: mycelium.machine.v1.NetworkService.Exchange:input_type -> mycelium.machine.v1.ExchangeRequest
-	79, // 68: mycelium.machine.v1.NetworkService.JoinCluster:input_type -> mycelium.machine.v1.JoinClusterRequest
-	81, // 69: mycelium.machine.v1.NetworkService.ListMembers:input_type -> mycelium.machine.v1.ListMembersRequest
-	83, // 70: mycelium.machine.v1.NetworkService.Invite:input_type -> mycelium.machine.v1.InviteRequest
-	85, // 71: mycelium.machine.v1.NetworkService.Revoke:input_type -> mycelium.machine.v1.RevokeRequest
-	87, // 72: mycelium.machine.v1.NetworkService.AddStatements:input_type -> mycelium.machine.v1.AddStatementsRequest
-	3,  // 73: mycelium.machine.v1.MachineService.GetStatus:output_type -> mycelium.machine.v1.Status
-	3,  // 74: mycelium.machine.v1.MachineService.WatchStatus:output_type -> mycelium.machine.v1.Status
-	36, // 75: mycelium.machine.v1.MachineService.WatchEvents:output_type -> mycelium.machine.v1.Event
-	38, // 76: mycelium.machine.v1.MachineService.ListProcesses:output_type -> mycelium.machine.v1.ListProcessesResponse
-	41, // 77: mycelium.machine.v1.MachineService.GetTime:output_type -> mycelium.machine.v1.GetTimeResponse
-	43, // 78: mycelium.machine.v1.MachineService.ListLogs:output_type -> mycelium.machine.v1.ListLogsResponse
-	45, // 79: mycelium.machine.v1.MachineService.ReadLog:output_type -> mycelium.machine.v1.ReadLogResponse
-	47, // 80: mycelium.machine.v1.MachineService.GetMetrics:output_type -> mycelium.machine.v1.GetMetricsResponse
-	49, // 81: mycelium.machine.v1.MachineService.RestartService:output_type -> mycelium.machine.v1.RestartServiceResponse
-	51, // 82: mycelium.machine.v1.MachineService.Reboot:output_type -> mycelium.machine.v1.RebootResponse
-	53, // 83: mycelium.machine.v1.MachineService.Shutdown:output_type -> mycelium.machine.v1.ShutdownResponse
-	55, // 84: mycelium.machine.v1.MachineService.LoadImage:output_type -> mycelium.machine.v1.LoadImageResponse
-	57, // 85: mycelium.machine.v1.MachineService.GetSupportBundle:output_type -> mycelium.machine.v1.GetSupportBundleResponse
-	59, // 86: mycelium.machine.v1.MachineService.Reset:output_type -> mycelium.machine.v1.ResetResponse
-	61, // 87: mycelium.machine.v1.MachineService.GetConfiguration:output_type -> mycelium.machine.v1.GetConfigurationResponse
-	63, // 88: mycelium.machine.v1.MachineService.ApplyConfiguration:output_type -> mycelium.machine.v1.ApplyConfigurationResponse
-	66, // 89: mycelium.machine.v1.MachineService.GetKubeconfig:output_type -> mycelium.machine.v1.GetKubeconfigResponse
-	10, // 90: mycelium.machine.v1.MachineService.CheckUpdate:output_type -> mycelium.machine.v1.CheckUpdateResponse
-	13, // 91: mycelium.machine.v1.MachineService.StageUpdate:output_type -> mycelium.machine.v1.StageUpdateResponse
-	15, // 92: mycelium.machine.v1.MachineService.PushUpdate:output_type -> mycelium.machine.v1.PushUpdateResponse
-	17, // 93: mycelium.machine.v1.MachineService.TryUpdate:output_type -> mycelium.machine.v1.TryUpdateResponse
-	19, // 94: mycelium.machine.v1.MachineService.RollBackUpdate:output_type -> mycelium.machine.v1.RollBackUpdateResponse
-	21, // 95: mycelium.machine.v1.MachineService.HoldUpdate:output_type -> mycelium.machine.v1.HoldUpdateResponse
-	23, // 96: mycelium.machine.v1.MachineService.ForgiveUpdate:output_type -> mycelium.machine.v1.ForgiveUpdateResponse
-	68, // 97: mycelium.machine.v1.EnrolmentService.Describe:output_type -> mycelium.machine.v1.DescribeResponse
-	71, // 98: mycelium.machine.v1.EnrolmentService.Enrol:output_type -> mycelium.machine.v1.EnrolResponse
-	73, // 99: mycelium.machine.v1.AdmissionService.Admit:output_type -> mycelium.machine.v1.AdmitResponse
-	75, // 100: mycelium.machine.v1.AdmissionService.Renew:output_type -> mycelium.machine.v1.RenewResponse
-	78, // 101: mycelium.machine.v1.NetworkService.Exchange:output_type -> mycelium.machine.v1.ExchangeResponse
-	80, // 102: mycelium.machine.v1.NetworkService.JoinCluster:output_type -> mycelium.machine.v1.JoinClusterResponse
-	82, // 103: mycelium.machine.v1.NetworkService.ListMembers:output_type -> mycelium.machine.v1.ListMembersResponse
-	84, // 104: mycelium.machine.v1.NetworkService.Invite:output_type -> mycelium.machine.v1.InviteResponse
-	86, // 105: mycelium.machine.v1.NetworkService.Revoke:output_type -> mycelium.machine.v1.RevokeResponse
-	88, // 106: mycelium.machine.v1.NetworkService.AddStatements:output_type -> mycelium.machine.v1.AddStatementsResponse
-	73, // [73:107] is the sub-list for method output_type
-	39, // [39:73] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	1,  // 33: mycelium.machine.v1.InstallRequest.after:type_name -> mycelium.machine.v1.InstallAfter
+	67, // 34: mycelium.machine.v1.ApplyConfigurationResponse.changes:type_name -> mycelium.machine.v1.ConfigurationChange
+	73, // 35: mycelium.machine.v1.EnrolRequest.issuer:type_name -> mycelium.machine.v1.IssuerGrant
+	79, // 36: mycelium.machine.v1.AdmitResponse.members:type_name -> mycelium.machine.v1.MemberRecord
+	79, // 37: mycelium.machine.v1.ExchangeRequest.members:type_name -> mycelium.machine.v1.MemberRecord
+	79, // 38: mycelium.machine.v1.ExchangeResponse.members:type_name -> mycelium.machine.v1.MemberRecord
+	35, // 39: mycelium.machine.v1.ListMembersResponse.members:type_name -> mycelium.machine.v1.Peer
+	2,  // 40: mycelium.machine.v1.MachineService.GetStatus:input_type -> mycelium.machine.v1.GetStatusRequest
+	3,  // 41: mycelium.machine.v1.MachineService.WatchStatus:input_type -> mycelium.machine.v1.WatchStatusRequest
+	36, // 42: mycelium.machine.v1.MachineService.WatchEvents:input_type -> mycelium.machine.v1.WatchEventsRequest
+	38, // 43: mycelium.machine.v1.MachineService.ListProcesses:input_type -> mycelium.machine.v1.ListProcessesRequest
+	41, // 44: mycelium.machine.v1.MachineService.GetTime:input_type -> mycelium.machine.v1.GetTimeRequest
+	43, // 45: mycelium.machine.v1.MachineService.ListLogs:input_type -> mycelium.machine.v1.ListLogsRequest
+	45, // 46: mycelium.machine.v1.MachineService.ReadLog:input_type -> mycelium.machine.v1.ReadLogRequest
+	47, // 47: mycelium.machine.v1.MachineService.GetMetrics:input_type -> mycelium.machine.v1.GetMetricsRequest
+	49, // 48: mycelium.machine.v1.MachineService.RestartService:input_type -> mycelium.machine.v1.RestartServiceRequest
+	51, // 49: mycelium.machine.v1.MachineService.Reboot:input_type -> mycelium.machine.v1.RebootRequest
+	53, // 50: mycelium.machine.v1.MachineService.Shutdown:input_type -> mycelium.machine.v1.ShutdownRequest
+	55, // 51: mycelium.machine.v1.MachineService.LoadImage:input_type -> mycelium.machine.v1.LoadImageRequest
+	57, // 52: mycelium.machine.v1.MachineService.GetSupportBundle:input_type -> mycelium.machine.v1.GetSupportBundleRequest
+	59, // 53: mycelium.machine.v1.MachineService.Reset:input_type -> mycelium.machine.v1.ResetRequest
+	61, // 54: mycelium.machine.v1.MachineService.Install:input_type -> mycelium.machine.v1.InstallRequest
+	63, // 55: mycelium.machine.v1.MachineService.GetConfiguration:input_type -> mycelium.machine.v1.GetConfigurationRequest
+	65, // 56: mycelium.machine.v1.MachineService.ApplyConfiguration:input_type -> mycelium.machine.v1.ApplyConfigurationRequest
+	68, // 57: mycelium.machine.v1.MachineService.GetKubeconfig:input_type -> mycelium.machine.v1.GetKubeconfigRequest
+	10, // 58: mycelium.machine.v1.MachineService.CheckUpdate:input_type -> mycelium.machine.v1.CheckUpdateRequest
+	13, // 59: mycelium.machine.v1.MachineService.StageUpdate:input_type -> mycelium.machine.v1.StageUpdateRequest
+	15, // 60: mycelium.machine.v1.MachineService.PushUpdate:input_type -> mycelium.machine.v1.PushUpdateRequest
+	17, // 61: mycelium.machine.v1.MachineService.TryUpdate:input_type -> mycelium.machine.v1.TryUpdateRequest
+	19, // 62: mycelium.machine.v1.MachineService.RollBackUpdate:input_type -> mycelium.machine.v1.RollBackUpdateRequest
+	21, // 63: mycelium.machine.v1.MachineService.HoldUpdate:input_type -> mycelium.machine.v1.HoldUpdateRequest
+	23, // 64: mycelium.machine.v1.MachineService.ForgiveUpdate:input_type -> mycelium.machine.v1.ForgiveUpdateRequest
+	70, // 65: mycelium.machine.v1.EnrolmentService.Describe:input_type -> mycelium.machine.v1.DescribeRequest
+	72, // 66: mycelium.machine.v1.EnrolmentService.Enrol:input_type -> mycelium.machine.v1.EnrolRequest
+	75, // 67: mycelium.machine.v1.AdmissionService.Admit:input_type -> mycelium.machine.v1.AdmitRequest
+	77, // 68: mycelium.machine.v1.AdmissionService.Renew:input_type -> mycelium.machine.v1.RenewRequest
+	80, // 69: mycelium.machine.v1.NetworkService.Exchange:input_type -> mycelium.machine.v1.ExchangeRequest
+	82, // 70: mycelium.machine.v1.NetworkService.JoinCluster:input_type -> mycelium.machine.v1.JoinClusterRequest
+	84, // 71: mycelium.machine.v1.NetworkService.ListMembers:input_type -> mycelium.machine.v1.ListMembersRequest
+	86, // 72: mycelium.machine.v1.NetworkService.Invite:input_type -> mycelium.machine.v1.InviteRequest
+	88, // 73: mycelium.machine.v1.NetworkService.Revoke:input_type -> mycelium.machine.v1.RevokeRequest
+	90, // 74: mycelium.machine.v1.NetworkService.AddStatements:input_type -> mycelium.machine.v1.AddStatementsRequest
+	4,  // 75: mycelium.machine.v1.MachineService.GetStatus:output_type -> mycelium.machine.v1.Status
+	4,  // 76: mycelium.machine.v1.MachineService.WatchStatus:output_type -> mycelium.machine.v1.Status
+	37, // 77: mycelium.machine.v1.MachineService.WatchEvents:output_type -> mycelium.machine.v1.Event
+	39, // 78: mycelium.machine.v1.MachineService.ListProcesses:output_type -> mycelium.machine.v1.ListProcessesResponse
+	42, // 79: mycelium.machine.v1.MachineService.GetTime:output_type -> mycelium.machine.v1.GetTimeResponse
+	44, // 80: mycelium.machine.v1.MachineService.ListLogs:output_type -> mycelium.machine.v1.ListLogsResponse
+	46, // 81: mycelium.machine.v1.MachineService.ReadLog:output_type -> mycelium.machine.v1.ReadLogResponse
+	48, // 82: mycelium.machine.v1.MachineService.GetMetrics:output_type -> mycelium.machine.v1.GetMetricsResponse
+	50, // 83: mycelium.machine.v1.MachineService.RestartService:output_type -> mycelium.machine.v1.RestartServiceResponse
+	52, // 84: mycelium.machine.v1.MachineService.Reboot:output_type -> mycelium.machine.v1.RebootResponse
+	54, // 85: mycelium.machine.v1.MachineService.Shutdown:output_type -> mycelium.machine.v1.ShutdownResponse
+	56, // 86: mycelium.machine.v1.MachineService.LoadImage:output_type -> mycelium.machine.v1.LoadImageResponse
+	58, // 87: mycelium.machine.v1.MachineService.GetSupportBundle:output_type -> mycelium.machine.v1.GetSupportBundleResponse
+	60, // 88: mycelium.machine.v1.MachineService.Reset:output_type -> mycelium.machine.v1.ResetResponse
+	62, // 89: mycelium.machine.v1.MachineService.Install:output_type -> mycelium.machine.v1.InstallProgress
+	64, // 90: mycelium.machine.v1.MachineService.GetConfiguration:output_type -> mycelium.machine.v1.GetConfigurationResponse
+	66, // 91: mycelium.machine.v1.MachineService.ApplyConfiguration:output_type -> mycelium.machine.v1.ApplyConfigurationResponse
+	69, // 92: mycelium.machine.v1.MachineService.GetKubeconfig:output_type -> mycelium.machine.v1.GetKubeconfigResponse
+	11, // 93: mycelium.machine.v1.MachineService.CheckUpdate:output_type -> mycelium.machine.v1.CheckUpdateResponse
+	14, // 94: mycelium.machine.v1.MachineService.StageUpdate:output_type -> mycelium.machine.v1.StageUpdateResponse
+	16, // 95: mycelium.machine.v1.MachineService.PushUpdate:output_type -> mycelium.machine.v1.PushUpdateResponse
+	18, // 96: mycelium.machine.v1.MachineService.TryUpdate:output_type -> mycelium.machine.v1.TryUpdateResponse
+	20, // 97: mycelium.machine.v1.MachineService.RollBackUpdate:output_type -> mycelium.machine.v1.RollBackUpdateResponse
+	22, // 98: mycelium.machine.v1.MachineService.HoldUpdate:output_type -> mycelium.machine.v1.HoldUpdateResponse
+	24, // 99: mycelium.machine.v1.MachineService.ForgiveUpdate:output_type -> mycelium.machine.v1.ForgiveUpdateResponse
+	71, // 100: mycelium.machine.v1.EnrolmentService.Describe:output_type -> mycelium.machine.v1.DescribeResponse
+	74, // 101: mycelium.machine.v1.EnrolmentService.Enrol:output_type -> mycelium.machine.v1.EnrolResponse
+	76, // 102: mycelium.machine.v1.AdmissionService.Admit:output_type -> mycelium.machine.v1.AdmitResponse
+	78, // 103: mycelium.machine.v1.AdmissionService.Renew:output_type -> mycelium.machine.v1.RenewResponse
+	81, // 104: mycelium.machine.v1.NetworkService.Exchange:output_type -> mycelium.machine.v1.ExchangeResponse
+	83, // 105: mycelium.machine.v1.NetworkService.JoinCluster:output_type -> mycelium.machine.v1.JoinClusterResponse
+	85, // 106: mycelium.machine.v1.NetworkService.ListMembers:output_type -> mycelium.machine.v1.ListMembersResponse
+	87, // 107: mycelium.machine.v1.NetworkService.Invite:output_type -> mycelium.machine.v1.InviteResponse
+	89, // 108: mycelium.machine.v1.NetworkService.Revoke:output_type -> mycelium.machine.v1.RevokeResponse
+	91, // 109: mycelium.machine.v1.NetworkService.AddStatements:output_type -> mycelium.machine.v1.AddStatementsResponse
+	75, // [75:110] is the sub-list for method output_type
+	40, // [40:75] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_machine_proto_init() }
@@ -5748,8 +5947,8 @@ func file_machine_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_machine_proto_rawDesc), len(file_machine_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   88,
+			NumEnums:      2,
+			NumMessages:   90,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

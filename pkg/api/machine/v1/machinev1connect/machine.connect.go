@@ -78,6 +78,8 @@ const (
 	MachineServiceGetSupportBundleProcedure = "/mycelium.machine.v1.MachineService/GetSupportBundle"
 	// MachineServiceResetProcedure is the fully-qualified name of the MachineService's Reset RPC.
 	MachineServiceResetProcedure = "/mycelium.machine.v1.MachineService/Reset"
+	// MachineServiceInstallProcedure is the fully-qualified name of the MachineService's Install RPC.
+	MachineServiceInstallProcedure = "/mycelium.machine.v1.MachineService/Install"
 	// MachineServiceGetConfigurationProcedure is the fully-qualified name of the MachineService's
 	// GetConfiguration RPC.
 	MachineServiceGetConfigurationProcedure = "/mycelium.machine.v1.MachineService/GetConfiguration"
@@ -157,6 +159,9 @@ type MachineServiceClient interface {
 	// GetSupportBundle sends a tar.zst, encrypted to the caller's age recipients.
 	GetSupportBundle(context.Context, *connect.Request[v1.GetSupportBundleRequest]) (*connect.ServerStreamForClient[v1.GetSupportBundleResponse], error)
 	Reset(context.Context, *connect.Request[v1.ResetRequest]) (*connect.Response[v1.ResetResponse], error)
+	// Install puts the system onto a disk of a node that runs from memory, and sends
+	// how far it is. The installation goes on when nobody listens any more.
+	Install(context.Context, *connect.Request[v1.InstallRequest]) (*connect.ServerStreamForClient[v1.InstallProgress], error)
 	// GetConfiguration returns the document that the node runs with, without
 	// secrets.
 	GetConfiguration(context.Context, *connect.Request[v1.GetConfigurationRequest]) (*connect.Response[v1.GetConfigurationResponse], error)
@@ -282,6 +287,12 @@ func NewMachineServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(machineServiceMethods.ByName("Reset")),
 			connect.WithClientOptions(opts...),
 		),
+		install: connect.NewClient[v1.InstallRequest, v1.InstallProgress](
+			httpClient,
+			baseURL+MachineServiceInstallProcedure,
+			connect.WithSchema(machineServiceMethods.ByName("Install")),
+			connect.WithClientOptions(opts...),
+		),
 		getConfiguration: connect.NewClient[v1.GetConfigurationRequest, v1.GetConfigurationResponse](
 			httpClient,
 			baseURL+MachineServiceGetConfigurationProcedure,
@@ -362,6 +373,7 @@ type machineServiceClient struct {
 	loadImage          *connect.Client[v1.LoadImageRequest, v1.LoadImageResponse]
 	getSupportBundle   *connect.Client[v1.GetSupportBundleRequest, v1.GetSupportBundleResponse]
 	reset              *connect.Client[v1.ResetRequest, v1.ResetResponse]
+	install            *connect.Client[v1.InstallRequest, v1.InstallProgress]
 	getConfiguration   *connect.Client[v1.GetConfigurationRequest, v1.GetConfigurationResponse]
 	applyConfiguration *connect.Client[v1.ApplyConfigurationRequest, v1.ApplyConfigurationResponse]
 	getKubeconfig      *connect.Client[v1.GetKubeconfigRequest, v1.GetKubeconfigResponse]
@@ -444,6 +456,11 @@ func (c *machineServiceClient) Reset(ctx context.Context, req *connect.Request[v
 	return c.reset.CallUnary(ctx, req)
 }
 
+// Install calls mycelium.machine.v1.MachineService.Install.
+func (c *machineServiceClient) Install(ctx context.Context, req *connect.Request[v1.InstallRequest]) (*connect.ServerStreamForClient[v1.InstallProgress], error) {
+	return c.install.CallServerStream(ctx, req)
+}
+
 // GetConfiguration calls mycelium.machine.v1.MachineService.GetConfiguration.
 func (c *machineServiceClient) GetConfiguration(ctx context.Context, req *connect.Request[v1.GetConfigurationRequest]) (*connect.Response[v1.GetConfigurationResponse], error) {
 	return c.getConfiguration.CallUnary(ctx, req)
@@ -517,6 +534,9 @@ type MachineServiceHandler interface {
 	// GetSupportBundle sends a tar.zst, encrypted to the caller's age recipients.
 	GetSupportBundle(context.Context, *connect.Request[v1.GetSupportBundleRequest], *connect.ServerStream[v1.GetSupportBundleResponse]) error
 	Reset(context.Context, *connect.Request[v1.ResetRequest]) (*connect.Response[v1.ResetResponse], error)
+	// Install puts the system onto a disk of a node that runs from memory, and sends
+	// how far it is. The installation goes on when nobody listens any more.
+	Install(context.Context, *connect.Request[v1.InstallRequest], *connect.ServerStream[v1.InstallProgress]) error
 	// GetConfiguration returns the document that the node runs with, without
 	// secrets.
 	GetConfiguration(context.Context, *connect.Request[v1.GetConfigurationRequest]) (*connect.Response[v1.GetConfigurationResponse], error)
@@ -638,6 +658,12 @@ func NewMachineServiceHandler(svc MachineServiceHandler, opts ...connect.Handler
 		connect.WithSchema(machineServiceMethods.ByName("Reset")),
 		connect.WithHandlerOptions(opts...),
 	)
+	machineServiceInstallHandler := connect.NewServerStreamHandler(
+		MachineServiceInstallProcedure,
+		svc.Install,
+		connect.WithSchema(machineServiceMethods.ByName("Install")),
+		connect.WithHandlerOptions(opts...),
+	)
 	machineServiceGetConfigurationHandler := connect.NewUnaryHandler(
 		MachineServiceGetConfigurationProcedure,
 		svc.GetConfiguration,
@@ -729,6 +755,8 @@ func NewMachineServiceHandler(svc MachineServiceHandler, opts ...connect.Handler
 			machineServiceGetSupportBundleHandler.ServeHTTP(w, r)
 		case MachineServiceResetProcedure:
 			machineServiceResetHandler.ServeHTTP(w, r)
+		case MachineServiceInstallProcedure:
+			machineServiceInstallHandler.ServeHTTP(w, r)
 		case MachineServiceGetConfigurationProcedure:
 			machineServiceGetConfigurationHandler.ServeHTTP(w, r)
 		case MachineServiceApplyConfigurationProcedure:
@@ -812,6 +840,10 @@ func (UnimplementedMachineServiceHandler) GetSupportBundle(context.Context, *con
 
 func (UnimplementedMachineServiceHandler) Reset(context.Context, *connect.Request[v1.ResetRequest]) (*connect.Response[v1.ResetResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("mycelium.machine.v1.MachineService.Reset is not implemented"))
+}
+
+func (UnimplementedMachineServiceHandler) Install(context.Context, *connect.Request[v1.InstallRequest], *connect.ServerStream[v1.InstallProgress]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("mycelium.machine.v1.MachineService.Install is not implemented"))
 }
 
 func (UnimplementedMachineServiceHandler) GetConfiguration(context.Context, *connect.Request[v1.GetConfigurationRequest]) (*connect.Response[v1.GetConfigurationResponse], error) {
