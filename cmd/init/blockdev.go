@@ -53,11 +53,15 @@ func findBootDisk(ctx context.Context, log *slog.Logger) *bootDisk {
 	for end := time.Now().Add(patience); ; {
 		disks := readDisks(log)
 		d, err := disk.Choose(disks, loader)
+		late := time.Now().After(end)
+		if err == nil && len(loader) > 0 && !late && !disk.Names(disks, loader) {
+			err = disk.ErrNone // it is another one, which is slow to appear: a USB stick
+		}
 		if err == nil {
 			log.Info("boot disk found", "disk", d.Name, "size", d.Size, "table_damage", d.Table.Damage)
 			return &bootDisk{Disk: d, table: d.Table}
 		}
-		if !errors.Is(err, disk.ErrNone) || time.Now().After(end) || !sleep(ctx, 50*time.Millisecond) {
+		if !errors.Is(err, disk.ErrNone) || late || !sleep(ctx, 50*time.Millisecond) {
 			return &bootDisk{err: err}
 		}
 	}

@@ -12,12 +12,24 @@ import (
 //	mycelium.panic=N      seconds to wait before the reboot after a fatal failure
 //	mycelium.config=URL   fetch the configuration (see source.ParseLocation)
 //	mycelium.config=off   ignore every configuration: run with the defaults
+//	mycelium.live         run from memory, and leave every disk alone
+//	mycelium.install=...  do so and install (see install.ParseOrder)
+//	mycelium.install.image=URL, mycelium.install.sha256=HEX
+//	                      what to install, when that is on no disk
+//	mycelium.install.report=URL
+//	                      whom to tell how far the installation is
 type cmdline struct {
 	board     string
 	panicWait time.Duration
 	// configAt is a URL, configOff or nothing.
 	configAt string
+
+	live    bool
+	install installWords
 }
+
+// installWords are the words about an installation, as they stand there.
+type installWords struct{ order, image, sha256, report string }
 
 // configOff is the value of mycelium.config that is no URL.
 const configOff = "off"
@@ -40,6 +52,16 @@ func parseCmdline(s string) cmdline {
 			}
 		case "mycelium.config":
 			c.configAt = value
+		case "mycelium.live":
+			c.live = true
+		case "mycelium.install":
+			c.install.order = value
+		case "mycelium.install.image":
+			c.install.image = value
+		case "mycelium.install.sha256":
+			c.install.sha256 = value
+		case "mycelium.install.report":
+			c.install.report = value
 		}
 	}
 	return c

@@ -81,15 +81,21 @@ func found(name, kind string, doc []byte, err error) source.Candidate {
 
 func (m *machine) fileSource() source.Candidate {
 	const name = configName + " on the EFI partition"
-	if m.disk.table == nil {
+	d := m.sourceDisk()
+	if d.table == nil {
 		return source.Candidate{Name: name}
 	}
-	p, ok := m.disk.table.Find(gpt.ESP, "")
-	if !ok {
-		return source.Candidate{Name: name}
-	}
-	doc, err := readFromFAT(m.disk.partition(p), configName)
+	doc, err := d.configFile()
 	return found(name, "file", doc, err)
+}
+
+// configFile reads the document on the disk's EFI partition, nil without one.
+func (d *bootDisk) configFile() ([]byte, error) {
+	p, ok := d.table.Find(gpt.ESP, "")
+	if !ok {
+		return nil, nil
+	}
+	return readFromFAT(d.partition(p), configName)
 }
 
 // urlSource returns what the command line's URL gave before, if that serves:

@@ -35,6 +35,8 @@ const (
 	// redrawAnyway is when it is drawn although nothing happened: the clock and
 	// the memory have changed, the kernel may have written over it.
 	redrawAnyway = 30 * time.Second
+	// redrawHidden is when a screen that shows something else is looked at again.
+	redrawHidden = 5 * time.Second
 )
 
 // dashboard draws the overview on the machine's screen, if it has one.
@@ -48,7 +50,7 @@ func (m *machine) dashboard(ctx context.Context) {
 	shown := false
 	for {
 		s, changed := m.board.Get()
-		if show := m.config().Console.ShowDashboard(); show != shown {
+		if show := m.config().Console.ShowDashboard() && !m.menuOpen.Load(); show != shown {
 			m.console.showLines(!show)
 			shown = show
 		}
@@ -57,7 +59,7 @@ func (m *machine) dashboard(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			case <-changed:
-			case <-time.After(redrawAnyway):
+			case <-time.After(redrawHidden):
 			}
 			continue
 		}

@@ -16,15 +16,16 @@ import (
 // prepareDisk finds the boot disk, fits the partition table to the disk and makes or grows DATA.
 //
 // A machine without any disk of ours (booted from the network, or a kernel and
-// initramfs alone) runs from memory. One whose disk is there and not clear runs
+// initramfs alone) runs from memory, and so does one that was started to install. One whose disk is there and not clear runs
 // without Kubernetes and touches nothing.
 func (m *machine) prepareDisk(ctx context.Context) error {
 	m.disk = findBootDisk(ctx, m.log)
+	if m.live = m.findLive(m.disk); m.live != nil {
+		m.disk = &bootDisk{err: disk.ErrNone}
+		m.board.SetProblem("disk", m.live.text())
+		return nil
+	}
 	if m.disk.table == nil {
-		if errors.Is(m.disk.err, disk.ErrNone) {
-			m.board.SetProblem("disk", "no disk: everything is kept in memory and lost at power-off")
-			return nil
-		}
 		m.block("the boot disk is not clear")
 		return m.disk.err
 	}

@@ -61,6 +61,9 @@ type machine struct {
 	fetchedPath string
 
 	disk      *bootDisk
+	live      *liveSystem // nil when the system runs from its disk
+	installs  installs
+	menuOpen  atomic.Bool // somebody is in the console's menu
 	volumes   []mountedVolume
 	reserve   *reserve
 	disks     []api.Disk // what measure read of all disks, and when

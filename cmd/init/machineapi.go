@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/digital-mycelium/os/cmd/init/internal/install"
 	"github.com/digital-mycelium/os/cmd/init/internal/kube"
 	"github.com/digital-mycelium/os/cmd/init/internal/kubeproxy"
 	"github.com/digital-mycelium/os/pkg/api"
@@ -39,6 +40,15 @@ func (n apiNode) Reset(s api.ResetScope, shutdown bool) error { return n.m.reset
 
 func (n apiNode) SupportBundle(c context.Context, w io.Writer) error { return n.m.supportBundle(c, w) }
 func (n apiNode) Configuration() ([]byte, string, error)             { return n.m.configuration() }
+
+// Install installs the system and arranges what comes after.
+func (n apiNode) Install(ctx context.Context, o api.InstallOptions, progress func(api.InstallProgress)) error {
+	err := n.m.install(ctx, installRequest{Order: install.Order{Disk: o.Disk, Wipe: o.Wipe}, progress: progress})
+	if err == nil {
+		n.m.afterInstall(o.After)
+	}
+	return err
+}
 
 // Updates returns nil, and not an interface that holds one, on a machine that cannot
 // be updated in place.

@@ -21,7 +21,7 @@ const (
 func (m *machine) measure() {
 	mem, load := readMeminfo(), parseLoad(readLine("/proc/loadavg"))
 	if time.Since(m.disksRead) >= disksPause {
-		m.disks, m.disksRead = readBlockDevices("/sys/block", m.disk.Name), time.Now()
+		m.disks, m.disksRead = readBlockDevices("/sys/block", m.sourceDisk().Name), time.Now()
 	}
 	now := time.Now()
 	sizes := make([][2]uint64, len(m.volumes))

@@ -61,7 +61,8 @@ func (m *machine) openMembership(context.Context) error {
 		}
 		o.Network = id
 	}
-	if c.Invite != "" {
+	// The invite is the installed system's, which is another node.
+	if c.Invite != "" && !m.installsItself() {
 		token, err := identity.ParseToken(c.Invite.Reveal())
 		if err != nil {
 			return fmt.Errorf("membership.invite: %w", err)

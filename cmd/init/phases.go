@@ -28,6 +28,7 @@ func (m *machine) phases() []phase.Phase {
 		{Name: "network", Run: m.startNetwork},
 		{Name: "time", Run: m.startClock},
 		{Name: "fetch", Run: m.fetchConfig},
+		{Name: "install", Run: m.installAtBoot},
 		{Name: "membership", Run: m.openMembership},
 		{Name: "services", Fatal: true, Run: m.startServices},
 	}

@@ -41,6 +41,7 @@ func (m *machine) startServices(ctx context.Context) error {
 		m.spawn(m.askOn)
 	}
 	m.watchPower(ctx)
+	m.offerInstall(ctx)
 	if err := os.RemoveAll(uploadDir); err != nil { // left by a power cut
 		m.log.Warn("cannot delete unfinished uploads", "error", err)
 	}

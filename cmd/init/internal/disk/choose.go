@@ -30,25 +30,54 @@ func isOurs(t *gpt.Table) bool {
 	return state
 }
 
+// AmbiguousError says that several disks hold our partitions and that nobody knows
+// which one is meant.
+type AmbiguousError struct {
+	// Disks are the disks that could be meant.
+	Disks []Disk
+	// Copies says that the boot loader names a partition that stands on all of them.
+	Copies bool
+}
+
+func (e *AmbiguousError) Error() string {
+	names := make([]string, len(e.Disks))
+	for i, d := range e.Disks {
+		names[i] = d.Name
+	}
+	list := strings.Join(names, ", ")
+	if e.Copies {
+		return fmt.Sprintf("%s are copies of one image and have the same identifiers: remove or erase all but one", list)
+	}
+	return fmt.Sprintf("%s all hold the partitions of Digital Mycelium OS and the boot loader does not say which one is meant: remove or erase all but one", list)
+}
+
+// Names reports whether one of the disks has a partition that the boot loader names.
+func Names(disks []Disk, loader []string) bool {
+	return slices.ContainsFunc(disks, func(d Disk) bool {
+		return slices.ContainsFunc(loader, func(id string) bool { return d.has(id) })
+	})
+}
+
+// has reports whether the disk has the partition with the unique GUID id.
+func (d Disk) has(id string) bool {
+	return slices.ContainsFunc(d.Table.Partitions, func(p gpt.Partition) bool { return strings.EqualFold(p.ID.String(), id) })
+}
+
 // Choose returns the disk that the machine booted from: the one with the
 // partition that the boot loader names (unique GUIDs, best first), else the
-// only one with our partitions. Without any it returns ErrNone.
+// only one with our partitions. Without any it returns ErrNone, with several that
+// could be meant an *AmbiguousError.
 func Choose(disks []Disk, loader []string) (Disk, error) {
+	ours := slices.DeleteFunc(slices.Clone(disks), func(d Disk) bool { return !isOurs(d.Table) })
 	for _, id := range loader {
-		i := slices.IndexFunc(disks, func(d Disk) bool {
-			return isOurs(d.Table) && slices.ContainsFunc(d.Table.Partitions, func(p gpt.Partition) bool {
-				return strings.EqualFold(p.ID.String(), id)
-			})
-		})
-		if i >= 0 {
-			return disks[i], nil
+		named := slices.DeleteFunc(slices.Clone(ours), func(d Disk) bool { return !d.has(id) })
+		switch len(named) {
+		case 0:
+			continue
+		case 1:
+			return named[0], nil
 		}
-	}
-	var ours []Disk
-	for _, d := range disks {
-		if isOurs(d.Table) {
-			ours = append(ours, d)
-		}
+		return Disk{}, &AmbiguousError{Disks: named, Copies: true}
 	}
 	switch len(ours) {
 	case 0:
@@ -56,9 +85,5 @@ func Choose(disks []Disk, loader []string) (Disk, error) {
 	case 1:
 		return ours[0], nil
 	}
-	names := make([]string, len(ours))
-	for i, d := range ours {
-		names[i] = d.Name
-	}
-	return Disk{}, fmt.Errorf("%s all hold the partitions of Digital Mycelium OS and the boot loader does not say which one is meant: remove or erase all but one", strings.Join(names, ", "))
+	return Disk{}, &AmbiguousError{Disks: ours}
 }

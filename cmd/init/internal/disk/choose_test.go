@@ -45,6 +45,8 @@ func TestChoose(t *testing.T) {
 		{"two, loader knows", []Disk{ours, other}, []string{id(other, 0)}, "vdb", ""},
 		{"two, loader's second knows", []Disk{ours, other}, []string{"0", id(ours, 1)}, "vda", ""},
 		{"loader on a stranger's disk (USB loader)", []Disk{stranger, ours}, []string{id(stranger, 0)}, "vda", ""},
+		{"two copies of one image", []Disk{ours, {Name: "vdc", Table: ours.Table}}, []string{id(ours, 0)}, "", "vda, vdc are copies of one image"},
+		{"two copies, loader names a third", []Disk{ours, {Name: "vdc", Table: ours.Table}, other}, []string{id(other, 0)}, "vdb", ""},
 		{"loader names nothing here", []Disk{ours, other}, []string{"5f0c6d1e-0000-0000-0000-000000000000"}, "", "all hold"},
 	}
 	for _, tt := range tests {
@@ -52,6 +54,9 @@ func TestChoose(t *testing.T) {
 		if got.Name != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: %q, %v, want %q, %q", tt.name, got.Name, err, tt.want, tt.err)
 		}
+	}
+	if all := []Disk{ours, stranger}; !Names(all, []string{"0", id(stranger, 0)}) || Names(all, []string{id(other, 0)}) || Names(all, nil) {
+		t.Error("Names does not say which disks the loader names")
 	}
 	if _, err := Choose(nil, nil); !errors.Is(err, ErrNone) {
 		t.Errorf("error %v is not ErrNone", err)

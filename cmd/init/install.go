@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/digital-mycelium/os/cmd/init/internal/install"
+	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/config"
+	"github.com/digital-mycelium/os/pkg/disklayout"
+	"github.com/digital-mycelium/os/pkg/gpt"
+)
+
+// bootFiles is where the root has what a disk needs beside the OS file.
+const bootFiles = "/share/boot"
+
+// targetPatience is how long a disk that an order names may take to appear.
+const targetPatience = 20 * time.Second
+
+// installs keeps two installations from running at once.
+type installs struct{ busy sync.Mutex }
+
+// installRequest is an order to install.
+type installRequest struct {
+	install.Order
+	// once refuses to install again what stands on the disk already.
+	once     bool
+	progress func(api.InstallProgress)
+}
+
+// errInstalled says that the very same installation is on the disk.
+var errInstalled = errors.New("this system is installed there already")
+
+// installsItself reports whether the system installs itself without being asked.
+func (m *machine) installsItself() bool {
+	return m.live != nil && (m.cmdline.install.order != "" || m.config().Install.Disk != "")
+}
+
+// installAtBoot carries out the order of the kernel's command line or of the
+// configuration. Without one, or when it fails, the node runs from memory.
+func (m *machine) installAtBoot(ctx context.Context) error {
+	if !m.installsItself() {
+		return nil
+	}
+	c := m.config().Install
+	r := installRequest{Order: install.Order{Disk: c.Disk, Wipe: c.Wipe}, once: true}
+	tell := m.newReporter(ctx)
+	r.progress = func(p api.InstallProgress) {
+		m.heart.beat(phasePatience)
+		tell.send(p)
+	}
+	err := m.bootOrder(&r)
+	if err == nil {
+		err = m.install(ctx, r)
+	}
+	switch {
+	case errors.Is(err, errInstalled):
+		tell.finish(api.InstallProgress{Step: api.InstallDone, Percent: 100, Message: err.Error()})
+		m.board.SetProblem("install", err.Error()+": remove what the system was started from and reboot")
+		return nil
+	case err != nil:
+		tell.finish(api.InstallProgress{Step: "failed", Message: err.Error()})
+		return fmt.Errorf("%w; running from memory", err)
+	}
+	tell.finish(api.InstallProgress{Step: api.InstallDone, Percent: 100, Message: "installed"})
+	switch c.After {
+	case config.AfterStay:
+	case config.AfterPowerOff:
+		m.finish(actionPowerOff)
+	default:
+		m.finish(actionReboot)
+	}
+	return nil
+}
+
+// bootOrder completes an order that nobody gives now, or says why it is not followed.
+func (m *machine) bootOrder(r *installRequest) (err error) {
+	if words := m.cmdline.install.order; words != "" {
+		if r.Order, err = install.ParseOrder(words); err != nil {
+			return fmt.Errorf("mycelium.install on the kernel's command line: %w", err)
+		}
+	}
+	switch {
+	case m.live.unsure:
+		return errors.New("several disks hold this system and nobody says which one the machine was started from: remove all but the stick and the one to install on, or order the installation by hand")
+	case m.choice.Err != nil || m.choice.Fetch:
+		return errors.New("the configuration that the installed system would get is wrong or missing")
+	}
+	return nil
+}
+
+// afterInstall does what was ordered to come after an installation.
+func (m *machine) afterInstall(a api.InstallAfter) {
+	switch a {
+	case api.InstallPowerOff:
+		m.request(actionPowerOff)
+	case api.InstallReboot:
+		m.request(actionReboot)
+	}
+}
+
+// install puts the system onto a disk.
+func (m *machine) install(ctx context.Context, r installRequest) error {
+	if m.live == nil {
+		return fmt.Errorf("%w: this node runs from its disk: start it from a stick that was made with \"mycelium flash --installer\", or from the network", api.ErrConflict)
+	}
+	if !m.installs.busy.TryLock() {
+		return fmt.Errorf("%w: an installation is under way", api.ErrConflict)
+	}
+	defer m.installs.busy.Unlock()
+	begin := time.Now()
+	m.log.Warn("installation ordered", "disk", r.Disk, "wipe", r.Wipe, "at_boot", r.once)
+	steps := m.newSteps(r)
+	name, err := m.installOn(ctx, r, steps)
+	m.log.Warn("installation ends", "disk", name, "seconds", time.Since(begin).Seconds(), "error", err)
+	if err != nil {
+		m.console.event(api.ConsoleEvent{Kind: api.EventInstall, Text: "failed: " + err.Error()})
+		return err
+	}
+	m.console.event(api.ConsoleEvent{Kind: api.EventInstall, Text: name + ": done: the system is installed; remove what it was started from"})
+	return nil
+}
+
+// installOn chooses the disk, gets what goes on it, and writes.
+func (m *machine) installOn(ctx context.Context, r installRequest, steps *steps) (string, error) {
+	layout, err := readLayout()
+	if err != nil {
+		return "", err
+	}
+	target, err := m.chooseTarget(ctx, r.Order, layout)
+	if err != nil {
+		return "", err
+	}
+	keep := target.Kind == install.Ours && !r.Wipe
+	steps.disk = target.Name
+	osFile, err := m.openInstallSource(ctx, steps)
+	if err != nil {
+		return target.Name, err
+	}
+	defer osFile.close()
+	content, err := m.installContent(layout, osFile, target, keep)
+	if err != nil {
+		return target.Name, err
+	}
+	if r.once && target.Kind == install.Ours && m.isInstalled(target, content) {
+		return target.Name, fmt.Errorf("%s: %w", target.Name, errInstalled)
+	}
+	return target.Name, m.writeTarget(target, content, keep, steps)
+}
+
+func readLayout() (disklayout.Layout, error) {
+	b, err := os.ReadFile(bootFiles + "/" + disklayout.LayoutFile)
+	if err != nil {
+		return disklayout.Layout{}, fmt.Errorf("%w: this OS file does not carry what a disk needs: %w", api.ErrConflict, err)
+	}
+	return disklayout.Parse(b)
+}
+
+// chooseTarget waits a while for the disk that the order names.
+func (m *machine) chooseTarget(ctx context.Context, o install.Order, l disklayout.Layout) (install.Disk, error) {
+	for end := time.Now().Add(targetPatience); ; {
+		d, err := install.Choose(m.targets(), o, l)
+		switch {
+		case err == nil:
+			return d, nil
+		case !errors.Is(err, install.ErrNoDisk):
+			return d, fmt.Errorf("%w: %w", api.ErrConflict, err)
+		case time.Now().After(end) || !sleep(ctx, time.Second):
+			return d, fmt.Errorf("%w: %w", api.ErrNotFound, err)
+		}
+	}
+}
+
+// installContent is what goes onto the disk: the configuration is that which the
+// system runs with, without what is about the installation; one that sets nothing
+// leaves a disk of ours the one that it has.
+func (m *machine) installContent(l disklayout.Layout, osFile *installSource, target install.Disk, keep bool) (disklayout.Content, error) {
+	c := disklayout.Content{
+		Layout: l, Source: os.DirFS(bootFiles), OSFileSize: osFile.size, OpenOSFile: osFile.open,
+		Time: time.Unix(0, 0), // as updates have it
+	}
+	var err error
+	if c.Config, err = installedConfig(*m.config()); err != nil {
+		return c, err
+	}
+	if c.Config == nil && keep {
+		d := bootDisk{Disk: diskOf(target), table: target.Table}
+		if c.Config, err = d.configFile(); err != nil {
+			m.log.Warn("the configuration on the disk cannot be kept", "error", err)
+		}
+	}
+	if c.Config == nil {
+		if c.Config, err = os.ReadFile(bootFiles + "/" + disklayout.ConfigFile); err != nil {
+			return c, fmt.Errorf("read the example of a configuration: %w", err)
+		}
+	}
+	c.Mark = installMark(osFile.sha256, c.Config)
+	return c, nil
+}
+
+// installedConfig returns the document for the installed system, nil when c sets
+// nothing but what is about the installation.
+func installedConfig(c config.Config) ([]byte, error) {
+	c.Install = config.Install{}
+	if c.IsDefault() {
+		return nil, nil
+	}
+	return c.Document()
+}
+
+// isInstalled reports whether the target holds the installation that content is.
+func (m *machine) isInstalled(target install.Disk, content disklayout.Content) bool {
+	p, ok := target.Table.Find(gpt.ESP, "")
+	if !ok {
+		return false
+	}
+	mark, err := readFromFAT(partitionPath(target.Name, p.Number), disklayout.InstalledFile)
+	if err != nil || string(mark) != string(content.Mark) {
+		return false
+	}
+	f, err := os.Open("/dev/" + target.Name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return content.RawPresent(f, target.Table)
+}
+
+// writeTarget writes to the disk.
+func (m *machine) writeTarget(target install.Disk, content disklayout.Content, keep bool, steps *steps) error {
+	f, err := os.OpenFile("/dev/"+target.Name, os.O_RDWR|unix.O_EXCL|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s, which nothing else may use: %w", target.Name, err)
+	}
+	defer f.Close()
+	o := disklayout.Options{Progress: steps.at}
+	if keep {
+		o.Keep = target.Table
+	} else {
+		m.discardDisk(f, target)
+	}
+	d := targetDisk{&blockDevice{f, target.Size}}
+	if err := disklayout.Install(d, target.Size, content, o); err != nil {
+		return fmt.Errorf("install on %s: %w: the disk may start nothing until the installation is repeated", target, err)
+	}
+	// What the kernel believes to be there; busy is nothing that matters now.
+	if err := unix.IoctlSetInt(int(f.Fd()), unix.BLKRRPART, 0); err != nil {
+		m.log.Info("the kernel keeps the old partitions until the reboot", "disk", target.Name, "error", err)
+	}
+	return nil
+}
+
+// discardDisk tells a disk that is given up to drop what it holds, if it can.
+func (m *machine) discardDisk(f *os.File, target install.Disk) {
+	if target.Kind == install.Blank {
+		return
+	}
+	const part = 1 << 30
+	b := &blockDevice{f, target.Size}
+	for off := int64(0); off < target.Size; off += part {
+		m.heart.beat(phasePatience)
+		if errno := b.onRange(unix.BLKDISCARD, off, min(part, target.Size-off)); errno != 0 {
+			m.log.Info("the disk discards nothing: what was there is overwritten only in part", "disk", target.Name, "error", errno)
+			return
+		}
+	}
+}
+
+// targetDisk is a disk that is installed on. Its Sync forgets what is in memory.
+type targetDisk struct{ *blockDevice }
+
+func (d targetDisk) Sync() error { return syncedDisk{d.File}.Sync() }
