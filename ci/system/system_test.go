@@ -31,6 +31,8 @@ func TestSystem(t *testing.T) {
 		{"sealed identity", sealedIdentity},
 		{"life", life},
 		{"no network", noNetwork},
+		{"install", installs},
+		{"network install", networkInstall},
 		{"misfortunes", misfortunes},
 		{"command line", commandLine},
 		{"three nodes", threeNodes},

@@ -323,6 +323,20 @@ func (n *fakeNode) Reset(scope api.ResetScope, shutdown bool) error {
 	return nil
 }
 
+// Install installs on sdb alone, and takes sda for a disk of somebody else's.
+func (n *fakeNode) Install(_ context.Context, o api.InstallOptions, progress func(api.InstallProgress)) error {
+	switch {
+	case o.Disk != "sda" && o.Disk != "sdb":
+		return fmt.Errorf("%w: there is no such disk", api.ErrNotFound)
+	case o.Disk == "sda" && !o.Wipe:
+		return fmt.Errorf("%w: sda holds Windows", api.ErrConflict)
+	}
+	n.note(fmt.Sprintf("install %s %v %s", o.Disk, o.Wipe, o.After))
+	progress(api.InstallProgress{Step: "system", Percent: 40, Message: o.Disk + ": writing the system"})
+	progress(api.InstallProgress{Step: api.InstallDone, Percent: 100, Message: o.Disk + ": installed"})
+	return nil
+}
+
 func (n *fakeNode) PutImage(context.Context, string, io.Reader) error { return errors.New("no images") }
 
 func (n *fakeNode) Updates() api.Updates {

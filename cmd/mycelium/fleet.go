@@ -35,6 +35,7 @@ type nodeClient interface {
 	Reboot(ctx context.Context) error
 	Shutdown(ctx context.Context) error
 	Reset(ctx context.Context, scope api.ResetScope, shutdown bool) error
+	Install(ctx context.Context, o api.InstallOptions, progress func(api.InstallProgress)) error
 	SupportBundle(ctx context.Context, recipients []string) (io.ReadCloser, error)
 	Configuration(ctx context.Context) (document []byte, source string, err error)
 	ApplyConfiguration(ctx context.Context, document []byte, dryRun bool) ([]config.Change, error)

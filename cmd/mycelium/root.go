@@ -14,7 +14,7 @@ func newRootCommand() *cobra.Command {
 		RunE:          showHelp,
 	}
 	root.AddCommand(
-		newNetworkCommand(), newInviteCommand(), newNodeCommand(), newDashboardCommand(), newKubeconfigFileCommand(), newSupportCommand(),
+		newNetworkCommand(), newInviteCommand(), newNodeCommand(), newInstallCommand(), newDashboardCommand(), newKubeconfigFileCommand(), newSupportCommand(),
 		newConfigCommand(), newImageCommand(), newReleaseCommand(), newUpdateCommand(), newQEMUCommand(), newVersionCommand(),
 	)
 	return root
