@@ -189,10 +189,10 @@ func (m *machine) installContent(l disklayout.Layout, osFile *installSource, tar
 	if c.Config, err = installedConfig(*m.config()); err != nil {
 		return c, err
 	}
-	if c.Config == nil && keep {
-		d := bootDisk{Disk: diskOf(target), table: target.Table}
-		if c.Config, err = d.configFile(); err != nil {
-			m.log.Warn("the configuration on the disk cannot be kept", "error", err)
+	if keep {
+		if err := m.keepFiles(&c, bootDisk{Disk: diskOf(target), table: target.Table}); err != nil {
+			// A disk that cannot be read there needs the installation all the more.
+			m.log.Warn("the files on the disk's EFI partition cannot be kept", "error", err)
 		}
 	}
 	if c.Config == nil {
@@ -202,6 +202,29 @@ func (m *machine) installContent(l disklayout.Layout, osFile *installSource, tar
 	}
 	c.Mark = installMark(osFile.sha256, c.Config)
 	return c, nil
+}
+
+// keepFiles reads what stays of the files on the EFI partition of d.
+func (m *machine) keepFiles(c *disklayout.Content, d bootDisk) (err error) {
+	if c.Config == nil {
+		c.Config, err = d.configFile()
+	}
+	p, ok := d.table.Find(gpt.ESP, "")
+	for _, f := range c.Layout.Files {
+		if !f.Keep || !ok {
+			continue
+		}
+		b, readErr := readFromFAT(d.partition(p), f.Name)
+		if readErr != nil {
+			err = errors.Join(err, readErr)
+			continue
+		}
+		if c.Kept == nil {
+			c.Kept = map[string][]byte{}
+		}
+		c.Kept[f.Name] = b
+	}
+	return err
 }
 
 // installedConfig returns the document for the installed system, nil when c sets

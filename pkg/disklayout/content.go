@@ -22,6 +22,9 @@ type Content struct {
 	// may be called more than once.
 	OpenOSFile func() (io.ReadCloser, error)
 	OSFileSize int64
+	// Kept are the contents of the layout's files with Keep, by their names, on the disk
+	// that is installed on; nil without.
+	Kept map[string][]byte
 	// Config is the machine's configuration; nil for no such file.
 	Config []byte
 	// Mark is the content of InstalledFile; nil for no such file.
@@ -97,6 +100,12 @@ func (c Content) fileSystem(t *gpt.Table, p gpt.Partition) (*fat.FS, error) {
 
 func (c Content) addESP(f *fat.FS) error {
 	for _, file := range c.Layout.Files {
+		if kept, ok := c.Kept[file.Name]; ok && file.Keep {
+			if err := f.AddBytes(file.Name, kept); err != nil {
+				return err
+			}
+			continue
+		}
 		st, err := fs.Stat(c.Source, file.Source)
 		if err != nil {
 			return fmt.Errorf("find what becomes %s: %w", file.Name, err)
@@ -148,7 +157,7 @@ func (c Content) rawFits(t *gpt.Table, r Raw, size int64) error {
 		return nil
 	}
 	first, last := uint64(r.Offset/sectorSize), uint64((r.Offset+size-1)/sectorSize)
-	if first < t.FirstUsable || last > t.LastUsable {
+	if first < tableEnd || last > t.LastUsable {
 		return fmt.Errorf("%s at byte %d, %d bytes, lies on the partition table", r.Source, r.Offset, size)
 	}
 	for _, p := range t.Partitions {

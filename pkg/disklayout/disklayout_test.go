@@ -30,6 +30,7 @@ func TestParse(t *testing.T) {
 		{"absolute path", `"loader/loader.conf"`, `"/loader.conf"`, "want relative paths"},
 		{"source above", `"source": "conf"`, `"source": "../conf"`, "want relative paths"},
 		{"the configuration", `"loader/loader.conf"`, `"mycelium.yaml"`, "is not the layout's"},
+		{"start", "{\n", "{\"startMiB\": -1,\n", "startMiB -1"},
 		{"offset", `"offset": 0`, `"offset": 7`, "multiple of 512"},
 		{"something behind", "}\n]\n}\n", "}\n]\n} {}", ""},
 	} {
@@ -133,6 +134,46 @@ func TestKeeps(t *testing.T) {
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
+	}
+}
+
+// TestKeptFiles: what a boot loader has noted stays with the data.
+func TestKeptFiles(t *testing.T) {
+	change := func(note string, kept map[string][]byte) Content {
+		c := testContent("a")
+		c.Layout.Files = append(c.Layout.Files, File{"grub/grubenv", "note", true})
+		c.Source.(fstest.MapFS)["note"] = &fstest.MapFile{Data: []byte(note)}
+		c.Kept = kept
+		return c
+	}
+	d := newSimDisk(simSize)
+	noErr(t, Install(d, simSize, change("slot=A", nil), Options{}))
+	noErr(t, Install(d, simSize, change("slot=A", map[string][]byte{"grub/grubenv": []byte("slot=B"), "loader/loader.conf": nil}), Options{Keep: readTable(t, d)}))
+	for note, want := range map[string]string{"slot=B": "a", "slot=A": ""} {
+		table := idLess(readTable(t, d))
+		p, _ := table.Find(gpt.ESP, "")
+		if got, _ := holds(zeroIDs(d, table), table, p, map[string]Content{"a": change(note, nil)}); got != want {
+			t.Errorf("with the note %q the disk holds %q, want %q", note, got, want)
+		}
+	}
+}
+
+// TestStart: pieces stand before the first partition, where nobody puts one.
+func TestStart(t *testing.T) {
+	c := testContent("a")
+	c.Layout.StartMiB, c.Layout.Raw = 4, []Raw{{"core", 3 * mib}}
+	if n := c.Layout.Bytes(); n != 16*mib {
+		t.Errorf("the layout has %d bytes", n)
+	}
+	d := newSimDisk(simSize)
+	noErr(t, Install(d, simSize, c, Options{}))
+	table := readTable(t, d)
+	if table.Offset(table.Partitions[0]) != 4*mib || !c.RawPresent(d, table) || c.Layout.Keeps(table) != nil {
+		t.Errorf("%+v", table)
+	}
+	noErr(t, Install(d, simSize, c, Options{Keep: table}))
+	if testLayout().Keeps(table) == nil {
+		t.Error("a layout that begins elsewhere is kept")
 	}
 }
 

@@ -42,12 +42,17 @@ const installMarker = "mycelium-os: an installation is being made here; this dis
 const (
 	mib = 1 << 20
 	// bootCode is what of sector 0 belongs to boot code and not to the table.
-	bootCode   = 440
+	bootCode = 440
+	// tableEnd is the first sector behind the table's front copy.
+	tableEnd   = 34
 	sectorSize = 512
 )
 
 // Layout describes a disk.
 type Layout struct {
+	// StartMiB is where the first partition may begin at the earliest; 0 is 1, right
+	// behind the table.
+	StartMiB int64 `json:"startMiB,omitempty"`
 	// Partitions stand one behind the other, on boundaries of a MiB. The system adds
 	// DATA in what is left.
 	Partitions []Partition `json:"partitions"`
@@ -72,6 +77,9 @@ type File struct {
 	Name string `json:"name"`
 	// Source is the path that its content is read from.
 	Source string `json:"source"`
+	// Keep says that an installation which keeps data keeps this file, too: a boot
+	// loader's note of the slot that it starts.
+	Keep bool `json:"keep,omitempty"`
 }
 
 // Raw is a piece at a place of the disk.
@@ -111,6 +119,9 @@ func (l Layout) Encode() ([]byte, error) {
 // Validate returns everything that is wrong with l, one error a line.
 func (l Layout) Validate() error {
 	var errs []error
+	if l.StartMiB < 0 || l.StartMiB > 1024 {
+		errs = append(errs, fmt.Errorf("startMiB %d: want 0 to 1024", l.StartMiB))
+	}
 	labels, types := map[string]bool{}, map[string]int{}
 	for _, p := range l.Partitions {
 		if _, err := gpt.TypeByName(p.Type); err != nil {
@@ -150,7 +161,7 @@ func (l Layout) Validate() error {
 
 // Bytes is the size of the smallest disk that the layout fits on, without DATA.
 func (l Layout) Bytes() int64 {
-	total := int64(2 * mib) // the table's two copies, each within an alignment unit
+	total := (max(l.StartMiB, 1) + 1) * mib // the table's two copies, each within an alignment unit
 	for _, p := range l.Partitions {
 		total += p.SizeMiB * mib
 	}
@@ -169,6 +180,9 @@ func (l Layout) Table(size int64, ids IDs) (*gpt.Table, error) {
 	t, err := gpt.New(ids("disk", ""), sectorSize, size)
 	if err != nil {
 		return nil, err
+	}
+	if l.StartMiB > 0 {
+		t.FirstUsable = uint64(l.StartMiB * mib / sectorSize) // nobody shall put a partition before it
 	}
 	for _, p := range l.Partitions {
 		typ, err := gpt.TypeByName(p.Type)

@@ -101,7 +101,7 @@ func (d *simDisk) cut(survives func() bool) {
 func testLayout() Layout {
 	return Layout{
 		Partitions: []Partition{{"EFI", "esp", 3}, {"A", "xbootldr", 3}, {"B", "slot", 3}, {"STATE", "state", 2}},
-		Files:      []File{{"EFI/BOOT/BOOTX64.EFI", "loader"}, {"loader/loader.conf", "conf"}},
+		Files:      []File{{"EFI/BOOT/BOOTX64.EFI", "loader", false}, {"loader/loader.conf", "conf", false}},
 		Raw:        []Raw{{"core", 40 * sectorSize}, {"boot", 0}},
 	}
 }
