@@ -198,7 +198,7 @@ func TestExampleConfig(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, all)
 	}
-	if c.Hostname == "" || len(c.Network.Interfaces) == 0 || len(c.Time.Servers) == 0 || len(c.Kubernetes.Labels) == 0 {
+	if c.Hostname == "" || len(c.Network.Interfaces) == 0 || len(c.Time.Servers) == 0 || len(c.Kubernetes.Labels) == 0 || !c.Install.Live {
 		t.Errorf("not everything was uncommented: %+v", c)
 	}
 }
