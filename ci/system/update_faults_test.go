@@ -39,7 +39,11 @@ func updateFaults(t *testing.T, suite *lab.Suite) {
 		{"put off by a reboot", func(t *testing.T) { u.putOff(t, newer) }},
 		{"disk full", func(t *testing.T) { u.diskFull(t, newer) }},
 		{"kernel hangs", u.kernelHangs},
+		{"EFI variables full", u.variablesFull},
+		{"unreadable slot", u.unreadableSlot},
 		{"EFI variables lost", func(t *testing.T) { u.variablesLost(t, newer) }},
+		{"wrong clock", u.clockWrong},
+		{"automatic", u.automatic},
 	} {
 		ok := t.Run(test.name, func(t *testing.T) {
 			defer suite.Times.Start(t)()
@@ -226,6 +230,7 @@ func (u *updating) variablesLost(t *testing.T, f lab.OSFile) {
 	must(t, "start", u.Start(t.Context()))
 	status := u.awaitVerdict(t, f.Version, "good")
 	u.wantRunning(t, status, f.Version)
+	u.base = f.Version
 }
 
 // powerCutsInUpdates: one machine loses its power again and again, as it runs, takes an

@@ -84,9 +84,13 @@ func diskArguments(s NodeSpec, l layout) []string {
 			"-device", "virtio-blk-pci,drive=esp,bootindex=1")
 		bootIndex = 2
 	}
+	file := diskFile
+	if s.DiskFaults != "" {
+		file = "blkdebug:" + escape(s.DiskFaults) + ":" + diskFile
+	}
 	return append(args,
 		"-drive", fmt.Sprintf("if=none,id=disk,format=raw,file=%s,cache=%s,discard=unmap,detect-zeroes=unmap",
-			diskFile, s.DiskCache),
+			file, s.DiskCache),
 		"-device", fmt.Sprintf("virtio-blk-pci,drive=disk,serial=disk,bootindex=%d", bootIndex))
 }
 

@@ -102,6 +102,9 @@ type NodeSpec struct {
 	// Identity is the network that the machine becomes a member of with Enrol, and
 	// whose operator calls it. Without one there is no Client.
 	Identity Identity `json:"identity,omitzero"`
+	// DiskFaults is the path of a configuration of QEMU's blkdebug, which makes requests
+	// to the disk fail; empty for a disk that works.
+	DiskFaults string `json:"diskFaults,omitempty"`
 	// ExtraArgs go to QEMU's command line as they are.
 	ExtraArgs []string `json:"extraArgs,omitempty"`
 	// Host says where the host's tools stand.
