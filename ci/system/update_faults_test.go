@@ -198,13 +198,15 @@ func (u *updating) putOff(t *testing.T, f lab.OSFile) {
 // diskFull: without room on DATA nothing can be fetched; an OS file that is pushed goes
 // to its slot directly.
 func (u *updating) diskFull(t *testing.T, f lab.OSFile) {
-	must(t, "publish", u.releases.Publish(t.Context(), lab.OSFile{Path: f.Path, Version: "1.1.1"}))
+	other, err := u.suite.Newer(t.Context(), "1.2.0")
+	must(t, "build a newer version", err)
+	must(t, "publish", u.releases.Publish(t.Context(), other))
 	must(t, "pod", u.RunPrivileged(t.Context(), "hoarder", "fill", "/host/heap", "0"))
-	_, err := u.WaitStatus(within(t, 6*time.Minute), "the full disk among the problems", func(s *api.Status) (bool, string) {
+	_, err = u.WaitStatus(within(t, 6*time.Minute), "the full disk among the problems", func(s *api.Status) (bool, string) {
 		return strings.Contains(strings.Join(s.Problems, "\n"), "DATA"), fmt.Sprintf("%q", s.Problems)
 	})
 	must(t, "full disk", err)
-	if err := u.stage(within(t, 5*time.Minute), "1.1.1"); err == nil || !strings.Contains(err.Error(), "full") && !strings.Contains(err.Error(), "space") {
+	if err := u.stage(within(t, 5*time.Minute), other.Version); err == nil || !strings.Contains(err.Error(), "full") && !strings.Contains(err.Error(), "space") {
 		t.Errorf("staging on a full disk: %v; want it to say that the disk is full", err)
 	}
 	must(t, "push with a full disk", u.push(within(t, 5*time.Minute), f))
