@@ -138,6 +138,9 @@ func (b *builder) assemble(ctx context.Context, p *parts) (*Result, error) {
 	}
 	return res, b.log.step("disk image", func() (string, error) {
 		spec := disk.Spec{Board: b.board, OSFile: efi, Loader: p.loader.File, Time: b.version.Time, Config: b.config}
+		for _, c := range p.bios {
+			spec.GRUB = c.File
+		}
 		if err := disk.Write(filepath.Join(b.out, DiskImage), spec); err != nil {
 			return "", err
 		}
@@ -160,6 +163,7 @@ func (b *builder) writeOSFile(path string, p *parts, ramfs []byte) error {
 		OSRelease: OSRelease(b.version.Name, b.board.Name),
 		CmdLine:   b.board.CommandLine + " mycelium.board=" + b.board.Name,
 		Uname:     kernelRelease(kernel, p.kernel.Version),
+		BIOS:      b.board.Firmware.BIOS != nil,
 	})
 	if err != nil {
 		return err

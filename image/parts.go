@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 	"github.com/digital-mycelium/os/image/cache"
 	"github.com/digital-mycelium/os/image/component"
 	"github.com/digital-mycelium/os/image/debian"
+	"github.com/digital-mycelium/os/image/grub"
 	"github.com/digital-mycelium/os/image/kernel"
 	"github.com/digital-mycelium/os/rootfs/cacerts"
 	"github.com/digital-mycelium/os/rootfs/e2fsck"
@@ -28,13 +30,16 @@ import (
 // parts is everything that goes into an OS file and onto its disk.
 type parts struct {
 	kernel, stub, loader, init component.Component
+	// bios is what starts the OS file on machines without UEFI; empty for boards that
+	// have none of these.
+	bios []component.Component
 	// root stands in the root file system.
 	root []component.Component
 }
 
 // all returns every part.
 func (p *parts) all() []component.Component {
-	return append([]component.Component{p.kernel, p.stub, p.loader, p.init}, p.root...)
+	return slices.Concat([]component.Component{p.kernel, p.stub, p.loader, p.init}, p.bios, p.root)
 }
 
 // partStep builds or fetches some of the parts.
@@ -58,6 +63,7 @@ func (b *builder) steps() []partStep {
 		{"kernel", false, func(ctx context.Context) ([]component.Component, error) { return one(b.buildKernel(ctx)) }},
 		{"boot loader", false, b.fetchLoader},
 		{"init", false, func(ctx context.Context) ([]component.Component, error) { return one(b.buildInit(ctx)) }},
+		{"GRUB", false, b.buildGRUB},
 		{"k3s", true, func(ctx context.Context) ([]component.Component, error) {
 			k3s, rt, err := k3sbuild.Build(ctx, b.repo, arch, k3sbuild.Options{})
 			return []component.Component{k3s, rt}, err
@@ -99,7 +105,7 @@ func (b *builder) gather(ctx context.Context) (*parts, error) {
 			outside = append(outside, made[i]...)
 		}
 	}
-	p.kernel, p.stub, p.loader, p.init = outside[0], outside[1], outside[2], outside[3]
+	p.kernel, p.stub, p.loader, p.init, p.bios = outside[0], outside[1], outside[2], outside[3], outside[4:]
 	return p, b.log.step("line tables", func() (string, error) { return b.stripLines(p) })
 }
 
@@ -208,6 +214,14 @@ func (b *builder) fetchLoader(ctx context.Context) ([]component.Component, error
 		cs = append(cs, c)
 	}
 	return cs, nil
+}
+
+// buildGRUB makes what boards that have BIOS machines start with on these.
+func (b *builder) buildGRUB(ctx context.Context) ([]component.Component, error) {
+	if b.board.Firmware.BIOS == nil {
+		return nil, nil
+	}
+	return one(grub.Build(ctx, b.repo, b.board))
 }
 
 // buildPause builds the pause image.

@@ -12,11 +12,18 @@ import (
 //	mycelium.panic=N      seconds to wait before the reboot after a fatal failure
 //	mycelium.config=URL   fetch the configuration (see source.ParseLocation)
 //	mycelium.config=off   ignore every configuration: run with the defaults
+//
+// and what a boot loader without EFI variables adds:
+//
+//	mycelium.slot=NAME         the slot that it started
+//	mycelium.partition=GUID    the unique GUID of that slot's partition
 type cmdline struct {
 	board     string
 	panicWait time.Duration
 	// configAt is a URL, configOff or nothing.
 	configAt string
+	// slot and partition are what the boot loader has started; empty on UEFI.
+	slot, partition string
 }
 
 // configOff is the value of mycelium.config that is no URL.
@@ -40,6 +47,10 @@ func parseCmdline(s string) cmdline {
 			}
 		case "mycelium.config":
 			c.configAt = value
+		case "mycelium.slot":
+			c.slot = value
+		case "mycelium.partition":
+			c.partition = value
 		}
 	}
 	return c

@@ -18,7 +18,7 @@ import (
 // initramfs alone) runs from memory. One whose disk is there and not clear runs
 // without Kubernetes and touches nothing.
 func (m *machine) prepareDisk(ctx context.Context) error {
-	m.disk = findBootDisk(ctx, m.log)
+	m.disk = findBootDisk(ctx, m.log, m.cmdline)
 	if m.disk.table == nil {
 		if errors.Is(m.disk.err, disk.ErrNone) {
 			m.board.SetProblem("disk", "no disk: everything is kept in memory and lost at power-off")

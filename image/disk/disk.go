@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/digital-mycelium/os/board"
+	"github.com/digital-mycelium/os/image/grub"
 	"github.com/digital-mycelium/os/pkg/fat"
 	"github.com/digital-mycelium/os/pkg/gpt"
 )
@@ -44,6 +45,9 @@ type Spec struct {
 	OSFile string
 	// Loader is the path of the boot loader.
 	Loader string
+	// GRUB is the path of the core image that package grub made, for boards that start
+	// by BIOS too.
+	GRUB string
 	// Time is given to every file.
 	Time time.Time
 	// Config is the machine configuration that the image carries; ExampleConfig
@@ -117,8 +121,11 @@ func (s Spec) table() (*gpt.Table, error) {
 
 // fill writes what partition p holds from the start.
 func (s Spec) fill(w io.WriterAt, t *gpt.Table, p gpt.Partition) error {
-	if p.Type == gpt.State || p.Type == gpt.Data {
+	switch p.Type {
+	case gpt.State, gpt.Data:
 		return nil // init makes their file systems
+	case gpt.BIOSBoot:
+		return s.fillBIOSBoot(w, t, p)
 	}
 	fs, err := fat.New(fat.Config{
 		Size: t.Bytes(p), Label: p.Name, ID: binary.LittleEndian.Uint32(p.ID[:]), Time: s.Time, Start: t.Offset(p),
@@ -144,6 +151,11 @@ func (s Spec) fillESP(fs *fat.FS) error {
 	}
 	if err := fs.AddBytes("loader/loader.conf", LoaderConf); err != nil {
 		return err
+	}
+	if s.Board.Firmware.BIOS != nil {
+		if err := fs.AddBytes(grub.EnvironmentFile, grub.Environment(s.Board)); err != nil {
+			return err
+		}
 	}
 	config := s.Config
 	if len(config) == 0 {
