@@ -57,7 +57,7 @@ func Build(ctx context.Context, repoRoot string, b *board.Board) (component.Comp
 		return c, err
 	}
 	t := tool{script: Script(b), prefix: prefix(b)}
-	key := cache.NewKey("grub", 1).Add("script", t.script).Add("prefix", t.prefix).Add("modules", strings.Join(modules, " "))
+	key := cache.NewKey("grub", 2).Add("script", t.script).Add("prefix", t.prefix).Add("modules", strings.Join(modules, " "))
 	fetch := func(name string) (string, debian.Package, error) {
 		deb, pkg, err := lock.Fetch(ctx, name, toolArch)
 		if err != nil {
@@ -125,7 +125,8 @@ func (t tool) run(ctx context.Context, dir string) (err error) {
 	}
 	args := append([]string{
 		"--library-path", strings.Join(paths, ":"), t.program,
-		"--format", "i386-pc", "--directory", t.modules, "--prefix", t.prefix, "--config", early, "--memdisk", disk,
+		"--format", "i386-pc", "--directory", t.modules, "--config", early,
+		"--memdisk", disk, "--prefix", t.prefix, // in this order: --memdisk sets another prefix
 		"--output", filepath.Join(dir, coreFile),
 	}, modules...)
 	cmd := exec.CommandContext(ctx, filepath.Join(t.libraries[0], linker), args...)
