@@ -16,14 +16,18 @@ import (
 	"github.com/digital-mycelium/os/pkg/gpt"
 )
 
-func testSpec(t *testing.T) Spec {
+func testSpec(t *testing.T) Spec { return specOf(t, "qemu-amd64") }
+
+func specOf(t *testing.T, name string) Spec {
 	t.Helper()
-	b, err := board.Load("qemu-amd64")
+	b, err := board.Load(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range b.Disk.Partitions {
-		b.Disk.Partitions[i].SizeMiB = 40 // FAT32 still
+	for i, p := range b.Disk.Partitions {
+		if p.Type != "bios" {
+			b.Disk.Partitions[i].SizeMiB = 40 // FAT32 still
+		}
 	}
 	dir := t.TempDir()
 	s := Spec{Board: b, OSFile: filepath.Join(dir, "os.efi"), Loader: filepath.Join(dir, "loader"), Time: time.Unix(1_700_000_000, 0)}

@@ -45,56 +45,59 @@ const (
 // BIOS; [Read] takes the core image's path. Results are kept in the build cache.
 func Build(ctx context.Context, repoRoot string, b *board.Board) (component.Component, error) {
 	c := component.Component{Name: "grub", License: "GPL-3.0-or-later", Path: "bios"}
-	bios := b.Firmware.BIOS
-	if bios == nil {
-		return c, fmt.Errorf("board %s does not start by BIOS", b.Name)
-	}
-	if runtime.GOARCH != toolArch {
-		return c, fmt.Errorf("the tool that puts GRUB together runs on %s machines alone: build the images of board %s there", toolArch, b.Name)
-	}
-	lock, err := debian.Load(filepath.Join(repoRoot, debian.LockPath))
+	t, pkg, err := prepare(ctx, repoRoot, b)
 	if err != nil {
 		return c, err
 	}
-	t := tool{script: Script(b), prefix: prefix(b)}
-	key := cache.NewKey("grub", 2).Add("script", t.script).Add("prefix", t.prefix).Add("modules", strings.Join(modules, " "))
-	fetch := func(name string) (string, debian.Package, error) {
-		deb, pkg, err := lock.Fetch(ctx, name, toolArch)
-		if err != nil {
-			return "", pkg, err
-		}
-		key.Add(name, pkg.Files[0].SHA256)
-		dir, err := debian.ExtractDir(ctx, deb)
-		return dir, pkg, err
-	}
-	dir, pkg, err := fetch(bios.Modules.Package)
-	if err != nil {
-		return c, err
-	}
-	t.modules = filepath.Join(dir, bios.Modules.Path)
 	c.Version, c.Source = pkg.Version, pkg.PURL()
-	dir, toolPkg, err := fetch(bios.Tool.Package)
-	if err != nil {
-		return c, err
-	}
-	if toolPkg.Version != pkg.Version {
-		return c, fmt.Errorf("%s is %s and %s is %s: pin the same version of both", bios.Modules.Package, pkg.Version, bios.Tool.Package, toolPkg.Version)
-	}
-	t.program = filepath.Join(dir, bios.Tool.Path)
-	for _, name := range libraries {
-		dir, _, err := fetch(name)
-		if err != nil {
-			return c, err
-		}
-		t.libraries = append(t.libraries, dir)
-	}
-	dir, err = cache.Do(ctx, key, t.run)
+	dir, err := cache.Do(ctx, t.key, t.run)
 	c.File = filepath.Join(dir, coreFile)
 	return c, err
 }
 
+// prepare fetches what the tool needs. The package is GRUB's.
+func prepare(ctx context.Context, repoRoot string, b *board.Board) (tool, debian.Package, error) {
+	bios := b.Firmware.BIOS
+	if bios == nil {
+		return tool{}, debian.Package{}, fmt.Errorf("board %s does not start by BIOS", b.Name)
+	}
+	if runtime.GOARCH != toolArch {
+		return tool{}, debian.Package{}, fmt.Errorf("the tool that puts GRUB together runs on %s machines alone: build the images of board %s there", toolArch, b.Name)
+	}
+	lock, err := debian.Load(filepath.Join(repoRoot, debian.LockPath))
+	if err != nil {
+		return tool{}, debian.Package{}, err
+	}
+	t := tool{script: Script(b), prefix: prefix(b)}
+	t.key = cache.NewKey("grub", 2).Add("script", t.script).Add("prefix", t.prefix).Add("modules", strings.Join(modules, " "))
+	packages := map[string]debian.Package{}
+	dirs := map[string]string{}
+	for _, name := range append([]string{bios.Modules.Package, bios.Tool.Package}, libraries...) {
+		deb, pkg, err := lock.Fetch(ctx, name, toolArch)
+		if err != nil {
+			return t, pkg, err
+		}
+		t.key.Add(name, pkg.Files[0].SHA256)
+		packages[name] = pkg
+		if dirs[name], err = debian.ExtractDir(ctx, deb); err != nil {
+			return t, pkg, err
+		}
+	}
+	pkg, toolPkg := packages[bios.Modules.Package], packages[bios.Tool.Package]
+	if toolPkg.Version != pkg.Version {
+		return t, pkg, fmt.Errorf("%s is %s and %s is %s: pin the same version of both", pkg.Name, pkg.Version, toolPkg.Name, toolPkg.Version)
+	}
+	t.modules = filepath.Join(dirs[pkg.Name], bios.Modules.Path)
+	t.program = filepath.Join(dirs[toolPkg.Name], bios.Tool.Path)
+	for _, name := range libraries {
+		t.libraries = append(t.libraries, dirs[name])
+	}
+	return t, pkg, nil
+}
+
 // tool is one run of grub-mkimage.
 type tool struct {
+	key              *cache.Key
 	program, modules string
 	libraries        []string
 	script, prefix   string
