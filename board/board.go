@@ -57,6 +57,8 @@ type Kernel struct {
 // image serves all of the ways that its board names.
 type Firmware struct {
 	EFI *EFI `yaml:"efi"`
+	// BIOS comes on top of EFI, which the OS file's format is of.
+	BIOS *BIOS `yaml:"bios"`
 }
 
 // EFI is UEFI: the firmware starts systemd-boot, which starts a slot's OS file.
@@ -159,6 +161,9 @@ func (b *Board) validate() error {
 	}
 	errs = append(errs, validPaths(append([]string{b.Kernel.Image}, b.Kernel.Fragments...)...)...)
 	errs = append(errs, b.Firmware.validate()...)
+	if b.Firmware.BIOS != nil {
+		errs = append(errs, b.Firmware.BIOS.validate(b.Disk)...)
+	}
 	return errors.Join(append(errs, b.Disk.validate()...)...)
 }
 

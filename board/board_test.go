@@ -57,6 +57,34 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
+func TestBIOS(t *testing.T) {
+	data, err := os.ReadFile("pc/board.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if esp, ok := b.Disk.Number("esp"); !ok || esp != 2 {
+		t.Errorf("the EFI system partition is number %d", esp)
+	}
+	slots := b.Disk.Slots()
+	if len(slots) != 2 || slots[0] != (SlotPartition{"A", 3}) || slots[1] != (SlotPartition{"B", 4}) {
+		t.Errorf("slots %v", slots)
+	}
+	for _, tt := range []struct{ old, with, want string }{
+		{"type: bios", "type: data", "no partition of type bios"},
+		{"package: grub-common", "package: ''", "firmware.bios.tool.package is empty"},
+		{"path: usr/lib/grub/i386-pc", "path: ../i386-pc", "want a relative path"},
+	} {
+		bad := strings.Replace(string(data), tt.old, tt.with, 1)
+		if _, err := Parse([]byte(bad)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v, want one with %q", tt.old, err, tt.want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	data, err := os.ReadFile("qemu-amd64/board.yaml")
 	if err != nil {

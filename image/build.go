@@ -160,6 +160,7 @@ func (b *builder) writeOSFile(path string, p *parts, ramfs []byte) error {
 		OSRelease: OSRelease(b.version.Name, b.board.Name),
 		CmdLine:   b.board.CommandLine + " mycelium.board=" + b.board.Name,
 		Uname:     kernelRelease(kernel, p.kernel.Version),
+		BIOS:      b.board.Firmware.BIOS != nil,
 	})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +17,7 @@ import (
 	"github.com/digital-mycelium/os/image/component"
 	"github.com/digital-mycelium/os/image/debian"
 	"github.com/digital-mycelium/os/image/disk"
+	"github.com/digital-mycelium/os/image/grub"
 	"github.com/digital-mycelium/os/image/kernel"
 	"github.com/digital-mycelium/os/rootfs/cacerts"
 	"github.com/digital-mycelium/os/rootfs/e2fsck"
@@ -29,6 +31,9 @@ import (
 // parts is everything that goes into an OS file and onto its disk.
 type parts struct {
 	kernel, stub, loader, init component.Component
+	// bios is what starts the OS file on machines without UEFI; empty for boards that
+	// have none of these.
+	bios []component.Component
 	// root stands in the root file system.
 	root []component.Component
 	// boot is the directory of what a disk needs beside the OS file. Its files stand
@@ -38,7 +43,7 @@ type parts struct {
 
 // all returns every part. The loader is among the root's.
 func (p *parts) all() []component.Component {
-	return append([]component.Component{p.kernel, p.stub, p.init}, p.root...)
+	return slices.Concat([]component.Component{p.kernel, p.stub, p.init}, p.bios, p.root)
 }
 
 // partStep builds or fetches some of the parts.
@@ -62,6 +67,7 @@ func (b *builder) steps() []partStep {
 		{"kernel", false, func(ctx context.Context) ([]component.Component, error) { return one(b.buildKernel(ctx)) }},
 		{"boot loader", false, b.fetchLoader},
 		{"init", false, func(ctx context.Context) ([]component.Component, error) { return one(b.buildInit(ctx)) }},
+		{"GRUB", false, b.buildGRUB},
 		{"k3s", true, func(ctx context.Context) ([]component.Component, error) {
 			k3s, rt, err := k3sbuild.Build(ctx, b.repo, arch, k3sbuild.Options{})
 			return []component.Component{k3s, rt}, err
@@ -103,7 +109,7 @@ func (b *builder) gather(ctx context.Context) (*parts, error) {
 			outside = append(outside, made[i]...)
 		}
 	}
-	p.kernel, p.stub, p.loader, p.init = outside[0], outside[1], outside[2], outside[3]
+	p.kernel, p.stub, p.loader, p.init, p.bios = outside[0], outside[1], outside[2], outside[3], outside[4:]
 	if err := b.log.step("boot files", func() (string, error) { return b.bootFiles(p) }); err != nil {
 		return nil, err
 	}
@@ -117,7 +123,11 @@ const bootDir = "/share/boot/"
 // bootFiles puts what a disk needs beside the OS file into the root.
 func (b *builder) bootFiles(p *parts) (string, error) {
 	p.boot = filepath.Join(b.work, "boot")
-	names, err := disk.WriteBoot(p.boot, b.board, p.loader.File)
+	loaders := disk.Loaders{EFI: p.loader.File}
+	for _, c := range p.bios {
+		loaders.GRUB = c.File
+	}
+	names, err := disk.WriteBoot(p.boot, b.board, loaders)
 	if err != nil {
 		return "", err
 	}
@@ -240,6 +250,14 @@ func (b *builder) fetchLoader(ctx context.Context) ([]component.Component, error
 		cs = append(cs, c)
 	}
 	return cs, nil
+}
+
+// buildGRUB makes what boards that have BIOS machines start with on these.
+func (b *builder) buildGRUB(ctx context.Context) ([]component.Component, error) {
+	if b.board.Firmware.BIOS == nil {
+		return nil, nil
+	}
+	return one(grub.Build(ctx, b.repo, b.board))
 }
 
 // buildPause builds the pause image.

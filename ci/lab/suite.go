@@ -32,8 +32,8 @@ const (
 type Suite struct {
 	// Root is the repository's folder.
 	Root string
-	// Image is the disk image under test.
-	Image string
+	// Image is the disk image under test, Board the board that it is for.
+	Image, Board string
 	// Demo is the image archive of the demo workload.
 	Demo string
 	// Out is where failed tests leave their records.
@@ -42,7 +42,7 @@ type Suite struct {
 	// Keep is set by EnvKeep.
 	Keep bool
 	// Times collects how long the tests took.
-	Times Times
+	Times *Times
 
 	bootTime atomic.Int64 // of the last boot, nanoseconds
 
@@ -58,6 +58,8 @@ func NewSuite() (*Suite, error) {
 	}
 	s := &Suite{
 		Root:  root,
+		Board: "qemu-amd64",
+		Times: new(Times),
 		Image: fromEnv(EnvImage, filepath.Join(root, "out/qemu-amd64/disk.img")),
 		Demo:  fromEnv(EnvDemo, filepath.Join(root, "out/hello.tar")),
 		Out:   fromEnv(EnvOut, filepath.Join(root, "out/test")),
@@ -77,6 +79,19 @@ func NewSuite() (*Suite, error) {
 	s.kubectl = sync.OnceValues(s.buildKubectl)
 	s.probe = sync.OnceValues(s.buildProbe)
 	return s, nil
+}
+
+// On returns the suite for the image of another board, out/BOARD/disk.img, with the same
+// record of times. The error says how to build the image.
+func (s *Suite) On(board string) (*Suite, error) {
+	on := &Suite{
+		Root: s.Root, Image: filepath.Join(s.Root, "out", board, "disk.img"), Board: board, Demo: s.Demo, Out: s.Out,
+		Keep: s.Keep, Times: s.Times, kubectl: s.kubectl, probe: s.probe,
+	}
+	if _, err := os.Stat(on.Image); err != nil {
+		return nil, fmt.Errorf("the tests of board %s need its image: %w; build it with: make image BOARD=%s", board, err, board)
+	}
+	return on, nil
 }
 
 // BootTime is how long the last boot took from power-on until the test saw a

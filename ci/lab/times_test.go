@@ -15,7 +15,7 @@ func (failedTest) Name() string { return "broken" }
 
 // TestFinish: what failed is written down, with why, and nothing else is.
 func TestFinish(t *testing.T) {
-	s := &Suite{Out: t.TempDir()}
+	s := &Suite{Out: t.TempDir(), Times: new(Times)}
 	file := filepath.Join(s.Out, "failures.txt")
 	s.Times.Start(t)()
 	s.Times.Note(t, "measured")

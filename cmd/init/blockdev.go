@@ -44,8 +44,11 @@ const (
 )
 
 // findBootDisk looks for the boot disk until it appears or patience ends.
-func findBootDisk(ctx context.Context, log *slog.Logger) *bootDisk {
+func findBootDisk(ctx context.Context, log *slog.Logger, c cmdline) *bootDisk {
 	loader := loaderPartitions()
+	if c.partition != "" {
+		loader = append(loader, c.partition)
+	}
 	patience := diskPatience
 	if len(loader) > 0 {
 		patience = loaderDiskPatience

@@ -18,6 +18,11 @@ import (
 //	                      what to install, when that is on no disk
 //	mycelium.install.report=URL
 //	                      whom to tell how far the installation is
+//
+// and what a boot loader without EFI variables adds:
+//
+//	mycelium.slot=NAME         the slot that it started
+//	mycelium.partition=GUID    the unique GUID of that slot's partition
 type cmdline struct {
 	board     string
 	panicWait time.Duration
@@ -26,6 +31,8 @@ type cmdline struct {
 
 	live    bool
 	install installWords
+	// slot and partition are what the boot loader has started; empty on UEFI.
+	slot, partition string
 }
 
 // installWords are the words about an installation, as they stand there.
@@ -62,6 +69,10 @@ func parseCmdline(s string) cmdline {
 			c.install.sha256 = value
 		case "mycelium.install.report":
 			c.install.report = value
+		case "mycelium.slot":
+			c.slot = value
+		case "mycelium.partition":
+			c.partition = value
 		}
 	}
 	return c

@@ -19,7 +19,7 @@ import (
 // initramfs alone) runs from memory, and so does one that was started to install. One whose disk is there and not clear runs
 // without Kubernetes and touches nothing.
 func (m *machine) prepareDisk(ctx context.Context) error {
-	m.disk = findBootDisk(ctx, m.log)
+	m.disk = findBootDisk(ctx, m.log, m.cmdline)
 	if m.live = m.findLive(m.disk); m.live != nil {
 		m.disk = &bootDisk{err: disk.ErrNone}
 		m.board.SetProblem("disk", m.live.text())

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +23,6 @@ import (
 	"github.com/digital-mycelium/os/pkg/identity"
 	"github.com/digital-mycelium/os/pkg/update"
 	"github.com/digital-mycelium/os/pkg/update/fatslot"
-	"github.com/digital-mycelium/os/pkg/update/uefi"
 )
 
 const (
@@ -115,16 +113,9 @@ func (m *machine) updateSlots() (update.Config, error) {
 		Journal: update.FileJournal(updateJournal), Slots: map[string]update.Content{},
 		Release: update.Release{Version: m.version}, Now: time.Now,
 	}
-	whole, err := openSyncedDisk("/dev/" + m.disk.Name)
-	if err != nil {
+	var err error
+	if c.Firmware, err = m.firmware(); err != nil {
 		return c, err
-	}
-	c.Firmware = efiFirmware{&uefi.Firmware{
-		Variables: uefi.Variables, Disk: whole, DiskBytes: m.disk.Size, Slots: slotLabels(),
-		File: `\` + strings.ReplaceAll(slotFile, "/", `\`),
-	}}
-	if _, err := c.Firmware.Running(); err != nil {
-		return c, errors.Join(err, whole.Close())
 	}
 	for _, label := range slotLabels() {
 		p, ok := m.slotPartition(label)
@@ -190,27 +181,6 @@ func (d syncedDisk) Sync() error {
 		return err
 	}
 	return unix.Fadvise(int(d.Fd()), 0, 0, unix.FADV_DONTNEED)
-}
-
-// efiFirmware makes the EFI variables writable for as long as one is written.
-type efiFirmware struct{ *uefi.Firmware }
-
-func (f efiFirmware) TryOnce(slot string) error {
-	return writable(func() error { return f.Firmware.TryOnce(slot) })
-}
-
-func (f efiFirmware) Untry() error { return writable(f.Firmware.Untry) }
-
-func writable(change func() error) error {
-	const flags = unix.MS_REMOUNT | nosuid | nodev | noexec
-	if err := unix.Mount("", uefi.Variables, "", flags, ""); err != nil {
-		return fmt.Errorf("make the EFI variables writable: %w", err)
-	}
-	err := change()
-	if readonlyErr := unix.Mount("", uefi.Variables, "", flags|readonly, ""); readonlyErr != nil {
-		err = errors.Join(err, fmt.Errorf("make the EFI variables read-only again: %w", readonlyErr))
-	}
-	return err
 }
 
 // networkID is the node's network, zero without one.

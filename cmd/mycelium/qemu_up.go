@@ -32,6 +32,7 @@ type upOptions struct {
 	disk      string
 	diskCache string
 	accel     string
+	firmware  string
 	config    string
 	publish   []string
 	rtc       string
@@ -72,6 +73,7 @@ the next "up" without it makes them members.`,
 	f.StringVar(&o.disk, "disk", "16G", "disk of a node (K, M, G, T: powers of 1024)")
 	f.StringVar(&o.diskCache, "disk-cache", string(qemu.Writeback), "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe")
 	f.StringVar(&o.accel, "accel", "auto", "auto, kvm or tcg")
+	f.StringVar(&o.firmware, "firmware", string(qemu.UEFI), "what the machines start with: uefi, or bios (images of board pc)")
 	f.StringVar(&o.config, "config", "", "NodeConfig that all nodes have in common")
 	f.StringArrayVarP(&o.publish, "publish", "p", nil, "forward HOSTPORT:GUESTPORT (or GUESTPORT alone: a free host port) to the nodes; a given host port is the first node's")
 	f.StringVar(&o.rtc, "clock", "", "the machines' clock at their start, RFC 3339 (default: now)")
@@ -80,6 +82,7 @@ the next "up" without it makes them members.`,
 	}
 	complete(cmd, "wait", string(qemu.WaitReady), string(qemu.WaitAPI), string(qemu.WaitNone))
 	complete(cmd, "accel", "auto", "kvm", "tcg")
+	complete(cmd, "firmware", string(qemu.UEFI), string(qemu.BIOS))
 	return cmd
 }
 
@@ -166,7 +169,7 @@ func refuseChanges(cmd *cobra.Command, network *qemu.Network) error {
 	same := map[string]string{ // what asks for what is there
 		"nodes": strconv.Itoa(spec.Nodes), "servers": strconv.Itoa(spec.Servers), "network": spec.Identity.Network,
 	}
-	for _, name := range []string{"nodes", "servers", "network", "invite", "memory", "cpus", "disk", "disk-cache", "accel", "config", "publish", "clock"} {
+	for _, name := range []string{"nodes", "servers", "network", "invite", "memory", "cpus", "disk", "disk-cache", "accel", "firmware", "config", "publish", "clock"} {
 		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() != same[name] {
 			given = append(given, "--"+name)
 		}
@@ -190,7 +193,7 @@ func (o *upOptions) spec(cmd *cobra.Command, name string) (qemu.NetworkSpec, err
 	}
 	spec.Node = qemu.NodeSpec{
 		Image: o.image, MemoryMiB: o.memory, CPUs: o.cpus, DiskBytes: disk,
-		DiskCache: qemu.DiskCache(o.diskCache), Forwards: forwards,
+		DiskCache: qemu.DiskCache(o.diskCache), Firmware: qemu.Firmware(o.firmware), Forwards: forwards,
 	}
 	switch o.accel {
 	case "auto":

@@ -48,7 +48,7 @@ type Spec struct {
 }
 
 // Layout returns the layout of the board's disks.
-func Layout(b *board.Board) disklayout.Layout {
+func Layout(b *board.Board) (disklayout.Layout, error) {
 	var l disklayout.Layout
 	for _, p := range b.Disk.Partitions {
 		l.Partitions = append(l.Partitions, disklayout.Partition{Label: p.Label, Type: p.Type, SizeMiB: p.SizeMiB})
@@ -56,32 +56,50 @@ func Layout(b *board.Board) disklayout.Layout {
 	for _, name := range []string{b.Firmware.EFI.Loader.Install, loaderConf} {
 		l.Files = append(l.Files, disklayout.File{Name: name, Source: name})
 	}
-	return l
+	return l, addBIOS(&l, b)
+}
+
+// Loaders are the paths of the programs that start the OS file.
+type Loaders struct {
+	// EFI is systemd-boot, GRUB the core image that package grub made, empty for boards
+	// that do not start by BIOS.
+	EFI, GRUB string
+}
+
+// bootFile is a file of the boot directory.
+type bootFile struct {
+	name    string // slash-separated
+	content []byte
 }
 
 // WriteBoot makes dir the directory of all that a disk of the board's needs beside
 // the OS file: the layout, the files that it names, an example of a configuration. It
-// returns the files' names, slash-separated. loader is the boot loader's path.
+// returns the files' names, slash-separated.
 //
 // An OS file carries the directory, so that a running system can install itself.
-func WriteBoot(dir string, b *board.Board, loader string) (names []string, err error) {
-	layout, err := Layout(b).Encode()
+func WriteBoot(dir string, b *board.Board, loaders Loaders) (names []string, err error) {
+	l, err := Layout(b)
 	if err != nil {
 		return nil, err
 	}
-	program, err := os.ReadFile(loader)
+	layout, err := l.Encode()
+	if err != nil {
+		return nil, err
+	}
+	program, err := os.ReadFile(loaders.EFI)
 	if err != nil {
 		return nil, fmt.Errorf("read the boot loader: %w", err)
 	}
-	for _, f := range []struct {
-		name    string
-		content []byte
-	}{
+	bios, err := biosFiles(l, b, loaders.GRUB)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range append([]bootFile{
 		{disklayout.LayoutFile, layout},
 		{disklayout.ConfigFile, ExampleConfig},
 		{b.Firmware.EFI.Loader.Install, program},
 		{loaderConf, LoaderConf},
-	} {
+	}, bios...) {
 		path := filepath.Join(dir, filepath.FromSlash(f.name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return nil, fmt.Errorf("write the boot files: %w", err)

@@ -12,30 +12,42 @@ import (
 	"time"
 
 	"github.com/digital-mycelium/os/board"
+	"github.com/digital-mycelium/os/image/grub"
 	"github.com/digital-mycelium/os/pkg/config"
 	"github.com/digital-mycelium/os/pkg/disklayout"
 	"github.com/digital-mycelium/os/pkg/gpt"
 )
 
-func testSpec(t *testing.T) Spec {
+func testSpec(t *testing.T) Spec { return specOf(t, "qemu-amd64") }
+
+func specOf(t *testing.T, name string) Spec {
 	t.Helper()
-	b, err := board.Load("qemu-amd64")
+	b, err := board.Load(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range b.Disk.Partitions {
-		b.Disk.Partitions[i].SizeMiB = 40 // FAT32 still
+	for i, p := range b.Disk.Partitions {
+		if p.Type != "bios" {
+			b.Disk.Partitions[i].SizeMiB = 40 // FAT32 still
+		}
 	}
 	dir := t.TempDir()
 	s := Spec{Board: b, OSFile: filepath.Join(dir, "os.efi"), Boot: filepath.Join(dir, "boot"), Time: time.Unix(1_700_000_000, 0)}
-	loader := filepath.Join(dir, "loader")
-	for path, content := range map[string][]byte{s.OSFile: bytes.Repeat([]byte("os"), 1<<20), loader: []byte("loader")} {
+	loaders := Loaders{EFI: filepath.Join(dir, "loader")}
+	for path, content := range map[string][]byte{s.OSFile: bytes.Repeat([]byte("os"), 1<<20), loaders.EFI: []byte("loader")} {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	names, err := WriteBoot(s.Boot, b, loader)
-	if err != nil || strings.Join(names, " ") != "layout.json mycelium.yaml EFI/BOOT/BOOTX64.EFI loader/loader.conf" {
+	if b.Firmware.BIOS != nil {
+		c, err := grub.Build(t.Context(), "../..", b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		loaders.GRUB = c.File
+	}
+	names, err := WriteBoot(s.Boot, b, loaders)
+	if err != nil || !strings.HasPrefix(strings.Join(names, " "), "layout.json mycelium.yaml EFI/BOOT/BOOTX64.EFI loader/loader.conf") {
 		t.Fatalf("boot files %q, %v", names, err)
 	}
 	return s
@@ -179,7 +191,7 @@ func TestErrors(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "partition EFI") {
 		t.Errorf("error %v does not name the partition", err)
 	}
-	if _, err := WriteBoot(t.TempDir(), s.Board, s.OSFile+"-absent"); err == nil {
+	if _, err := WriteBoot(t.TempDir(), s.Board, Loaders{EFI: s.OSFile + "-absent"}); err == nil {
 		t.Error("no error without a boot loader")
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {

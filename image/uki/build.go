@@ -20,6 +20,8 @@ type Parts struct {
 	Uname  string
 	Linux  []byte
 	Initrd []byte
+	// BIOS adds the script by which GRUB starts the image on machines without UEFI.
+	BIOS bool
 }
 
 const (
@@ -49,7 +51,11 @@ func Build(p Parts) ([]byte, error) {
 		{".initrd", p.Initrd},
 		{".linux", p.Linux},
 	}
-	b, err := newBuilder(f, p.Stub, len(sections))
+	headers := 0
+	if p.BIOS {
+		headers = scriptEnd
+	}
+	b, err := newBuilder(f, p.Stub, len(sections), headers)
 	if err != nil {
 		return nil, fmt.Errorf("make room in the stub's headers: %w", err)
 	}
@@ -59,6 +65,11 @@ func Build(p Parts) ([]byte, error) {
 		}
 		if err := b.add(s.name, s.data); err != nil {
 			return nil, fmt.Errorf("add section %s: %w", s.name, err)
+		}
+	}
+	if p.BIOS {
+		if err := b.addGRUBScript(p.CmdLine); err != nil {
+			return nil, err
 		}
 	}
 	return b.finish(), nil
@@ -77,8 +88,8 @@ type builder struct {
 }
 
 // newBuilder copies the stub without what follows its last section and makes
-// room for n more section headers.
-func newBuilder(f *File, stub []byte, n int) (*builder, error) {
+// room for n more section headers and for headers of a length.
+func newBuilder(f *File, stub []byte, n, length int) (*builder, error) {
 	le := binary.LittleEndian
 	b := &builder{
 		file: f, count: len(f.Sections), table: f.sectionTable() + len(f.Sections)*sectionSize,
@@ -101,7 +112,11 @@ func newBuilder(f *File, stub []byte, n int) (*builder, error) {
 		return nil, fmt.Errorf("%w: section data begin inside the headers", ErrFormat)
 	}
 	// Move the data back when the table does not fit before them.
-	need := alignUp(uint64(b.table+n*sectionSize), b.fileAlign)
+	tableEnd := b.table + n*sectionSize
+	if length > 0 && tableEnd > scriptAt {
+		return nil, fmt.Errorf("%w: %d bytes of section headers reach into the place of GRUB's script", ErrFormat, tableEnd)
+	}
+	need := alignUp(uint64(max(tableEnd, length)), b.fileAlign)
 	var shift uint64
 	if need > first {
 		shift = alignUp(need-first, b.fileAlign)

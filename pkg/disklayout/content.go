@@ -46,6 +46,9 @@ func Write(w io.WriterAt, c Content, ids IDs) (int64, error) {
 			return 0, fmt.Errorf("partition %s: %w", p.Name, err)
 		}
 	}
+	if err := c.setBootCode(t); err != nil {
+		return 0, err
+	}
 	if err := t.Write(w); err != nil {
 		return 0, err
 	}
@@ -126,33 +129,40 @@ func (c Content) addESP(f *fat.FS) error {
 	return f.AddBytes(InstalledFile, c.Mark)
 }
 
-// eachRaw calls do for each raw piece, those in the first sector last. A piece that
-// would lie on the table or on what has a file system is an error.
+// eachRaw calls do for each raw piece. A piece that would lie on the table or on what
+// has a file system is an error.
 func (c Content) eachRaw(t *gpt.Table, do func(b []byte, off int64) error) error {
-	for _, first := range []bool{false, true} {
-		for _, r := range c.Layout.Raw {
-			if (r.Offset == 0) != first {
-				continue
-			}
-			b, err := fs.ReadFile(c.Source, r.Source)
-			if err != nil {
-				return fmt.Errorf("read the piece for byte %d of the disk: %w", r.Offset, err)
-			}
-			if err := c.rawFits(t, r, int64(len(b))); err != nil {
-				return err
-			}
-			if err := do(b, r.Offset); err != nil {
-				return fmt.Errorf("write %s to byte %d of the disk: %w", r.Source, r.Offset, err)
-			}
+	for _, r := range c.Layout.Raw {
+		b, err := fs.ReadFile(c.Source, r.Source)
+		if err != nil {
+			return fmt.Errorf("read the piece for byte %d of the disk: %w", r.Offset, err)
+		}
+		if err := c.rawFits(t, r, int64(len(b))); err != nil {
+			return err
+		}
+		if err := do(b, r.Offset); err != nil {
+			return fmt.Errorf("write %s to byte %d of the disk: %w", r.Source, r.Offset, err)
 		}
 	}
 	return nil
 }
 
+// setBootCode makes the piece of the first sector a part of the table, which shares the
+// sector with it.
+func (c Content) setBootCode(t *gpt.Table) error {
+	clear(t.BootCode[:])
+	return c.eachRaw(t, func(b []byte, off int64) error {
+		if off == 0 {
+			copy(t.BootCode[:], b)
+		}
+		return nil
+	})
+}
+
 func (c Content) rawFits(t *gpt.Table, r Raw, size int64) error {
 	if r.Offset == 0 {
-		if size > bootCode {
-			return fmt.Errorf("%s has %d bytes, the first sector has %d for boot code", r.Source, size, bootCode)
+		if size > gpt.BootCodeSize {
+			return fmt.Errorf("%s has %d bytes, the first sector has %d for boot code", r.Source, size, gpt.BootCodeSize)
 		}
 		return nil
 	}

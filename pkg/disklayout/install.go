@@ -58,6 +58,9 @@ func Install(d Disk, size int64, c Content, o Options) error {
 	if err := in.fits(); err != nil {
 		return err
 	}
+	if err := c.setBootCode(in.table); err != nil {
+		return err
+	}
 	if o.Keep == nil {
 		in.progress("erase", 1)
 		if err := in.erase(size); err != nil {
@@ -167,33 +170,11 @@ func (in *installation) write(fresh bool) error {
 	if err := in.table.Write(in.d); err != nil {
 		return err
 	}
-	if err := in.bootSector(); err != nil {
-		return err
-	}
 	if !in.c.RawPresent(in.d, in.table) {
 		return fmt.Errorf("read the boot code back: %w", errDiffers)
 	}
 	in.progress("done", 100)
 	return nil
-}
-
-// bootSector puts the boot code beside the table, which has the rest of the sector.
-func (in *installation) bootSector() error {
-	return in.c.eachRaw(in.table, func(b []byte, off int64) error {
-		if off != 0 {
-			return nil
-		}
-		sector := make([]byte, sectorSize)
-		if n, err := in.d.ReadAt(sector, 0); n < len(sector) {
-			return err
-		}
-		clear(sector[:bootCode])
-		copy(sector, b)
-		if _, err := in.d.WriteAt(sector, 0); err != nil {
-			return err
-		}
-		return in.d.Sync()
-	})
 }
 
 // partition writes one partition and reads it back.

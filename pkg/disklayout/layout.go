@@ -41,8 +41,6 @@ const installMarker = "mycelium-os: an installation is being made here; this dis
 
 const (
 	mib = 1 << 20
-	// bootCode is what of sector 0 belongs to boot code and not to the table.
-	bootCode = 440
 	// tableEnd is the first sector behind the table's front copy.
 	tableEnd   = 34
 	sectorSize = 512

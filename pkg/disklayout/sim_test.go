@@ -113,7 +113,7 @@ func testContent(name string) Content {
 		Layout: testLayout(),
 		Source: fstest.MapFS{
 			"loader": {Data: bytes.Repeat([]byte("loader "+name), 1000)}, "conf": {Data: []byte("conf " + name)},
-			"core": {Data: bytes.Repeat([]byte("core "+name), 300)}, "boot": {Data: bytes.Repeat([]byte{0xeb}, bootCode)},
+			"core": {Data: bytes.Repeat([]byte("core "+name), 300)}, "boot": {Data: bytes.Repeat([]byte{0xeb}, gpt.BootCodeSize)},
 		},
 		OSFileSize: int64(len(file)),
 		OpenOSFile: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(file)), nil },

@@ -68,6 +68,33 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestBootCode: what a BIOS starts survives that the table is written anew, and marks the
+// protective entry active.
+func TestBootCode(t *testing.T) {
+	tab := testTable(t, 512, 16*mib)
+	disk := make(memDisk, 16*mib)
+	if err := tab.Write(disk); err != nil {
+		t.Fatal(err)
+	}
+	if disk[446] != 0 {
+		t.Error("active without boot code")
+	}
+	tab.BootCode[0], tab.BootCode[BootCodeSize-1] = 0xeb, 0x90
+	if err := tab.Write(disk); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Read(disk, int64(len(disk)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Write(disk); err != nil {
+		t.Fatal(err)
+	}
+	if disk[0] != 0xeb || disk[BootCodeSize-1] != 0x90 || disk[446] != 0x80 || disk[450] != 0xee {
+		t.Errorf("first sector: % x ... % x", disk[:4], disk[436:452])
+	}
+}
+
 func TestDamage(t *testing.T) {
 	const size = 16 * mib
 	tests := []struct {

@@ -14,15 +14,17 @@ type GUID [16]byte
 
 // The types of the partitions of a Digital Mycelium OS disk. EFI system and
 // XBOOTLDR are the UEFI Specification's and the Discoverable Partitions
-// Specification's; the others are the project's own.
+// Specification's, BIOSBoot is GRUB's; the others are the project's own.
 //
 //	type      label   what it holds
+//	BIOSBoot  BIOS    GRUB, on boards that start by BIOS too
 //	ESP       EFI     systemd-boot and the machine's configuration
 //	XBOOTLDR  A or B  the committed slot: the one that the boot loader reads
 //	Slot      A or B  the other slot
 //	State     STATE   machine id, clock floor, configuration (ext4)
 //	Data      DATA    images, containers, Kubernetes' database, volumes (ext4)
 var (
+	BIOSBoot = MustParseGUID("21686148-6449-6e6f-744e-656564454649")
 	ESP      = MustParseGUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 	XBOOTLDR = MustParseGUID("bc13c2ff-59e6-4262-a352-b275fd6f7172")
 	Slot     = MustParseGUID("5f0c6d1e-9a3b-4c57-8e42-7d1b0a94c3e1")
@@ -31,9 +33,11 @@ var (
 )
 
 // TypeByName returns the partition type that a board description calls name:
-// "esp", "xbootldr", "slot", "state" or "data".
+// "bios", "esp", "xbootldr", "slot", "state" or "data".
 func TypeByName(name string) (GUID, error) {
 	switch name {
+	case "bios":
+		return BIOSBoot, nil
 	case "esp":
 		return ESP, nil
 	case "xbootldr":
@@ -45,7 +49,7 @@ func TypeByName(name string) (GUID, error) {
 	case "data":
 		return Data, nil
 	}
-	return GUID{}, fmt.Errorf("unknown partition type %q (want esp, xbootldr, slot, state or data)", name)
+	return GUID{}, fmt.Errorf("unknown partition type %q (want bios, esp, xbootldr, slot, state or data)", name)
 }
 
 // ParseGUID reads the usual 8-4-4-4-12 form, in either case.

@@ -107,6 +107,9 @@ func readCopy(r io.ReaderAt, sectorSize int, diskBytes int64, lba uint64) (*Tabl
 	if err := t.decodeEntries(array); err != nil {
 		return nil, err
 	}
+	if err := readAt(r, t.BootCode[:], 0); err != nil {
+		return nil, fmt.Errorf("read the boot code: %w", err)
+	}
 	return t, t.check()
 }
 

@@ -12,6 +12,10 @@ const (
 	entrySize  = 128
 	nameUnits  = 36 // UTF-16 code units in an entry's name
 
+	// BootCodeSize is how much of the first sector a BIOS's boot code may take; the
+	// disk's signature and the protective entry follow.
+	BootCodeSize = 440
+
 	// Alignment is the boundary in bytes that AddPartition begins and ends
 	// partitions on.
 	Alignment = 1 << 20
@@ -45,6 +49,9 @@ type Table struct {
 	FirstUsable, LastUsable uint64
 	// Partitions are the used entries in order of their numbers.
 	Partitions []Partition
+	// BootCode is what a BIOS starts from the first sector. With one the protective
+	// entry is marked active, because some BIOSes start no disk without.
+	BootCode [BootCodeSize]byte
 	// Damage says what is wrong with one of the two copies on disk while the
 	// other is whole; nil when both are. Write repairs it.
 	Damage error

@@ -91,12 +91,16 @@ func (t *Table) encodeHeader(my, other, entriesLBA uint64, array []byte) []byte 
 	return sector
 }
 
-// protectiveMBR returns sector 0 without boot code: one partition of type 0xEE
-// over the whole disk, so that tools which know no GPT leave it alone.
+// protectiveMBR returns sector 0: the boot code, if there is one, and one partition of
+// type 0xEE over the whole disk, so that tools which know no GPT leave it alone.
 func (t *Table) protectiveMBR() []byte {
 	b := make([]byte, t.SectorSize)
+	copy(b, t.BootCode[:])
 	e := b[446:462]
 	copy(e, []byte{0, 0x00, 0x02, 0x00, 0xee, 0xff, 0xff, 0xff})
+	if t.BootCode != [BootCodeSize]byte{} {
+		e[0] = 0x80
+	}
 	binary.LittleEndian.PutUint32(e[8:], 1)
 	binary.LittleEndian.PutUint32(e[12:], uint32(min(t.sectors-1, 0xffffffff)))
 	b[510], b[511] = 0x55, 0xaa

@@ -38,7 +38,7 @@ func arguments(s NodeSpec, l layout) []string {
 		"-name", s.Name,
 		"-no-user-config", "-nodefaults",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny",
-		"-machine", "q35",
+		"-machine", string(s.Chipset),
 	}
 	args = append(args, s.Acceleration.arguments()...)
 	args = append(
@@ -93,9 +93,8 @@ func diskArguments(s NodeSpec, l layout) []string {
 	case s.DiskFaults != "":
 		file = "format=raw,file=blkdebug:" + escape(s.DiskFaults) + ":" + diskFile
 	}
-	return append(args,
-		"-drive", fmt.Sprintf("if=none,id=disk,%s,cache=%s,discard=unmap,detect-zeroes=unmap", file, s.DiskCache),
-		"-device", fmt.Sprintf("virtio-blk-pci,drive=disk,serial=disk,bootindex=%d", bootIndex))
+	args = append(args, "-drive", fmt.Sprintf("if=none,id=disk,%s,cache=%s,discard=unmap,detect-zeroes=unmap", file, s.DiskCache))
+	return append(args, diskDevice(s, bootIndex)...)
 }
 
 func networkArguments(s NodeSpec) []string {
@@ -103,13 +102,13 @@ func networkArguments(s NodeSpec) []string {
 	for _, f := range s.Forwards {
 		user += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.Host, f.Guest)
 	}
-	args := []string{"-netdev", user, "-device", "virtio-net-pci,netdev=" + WAN + ",romfile=,mac=" + s.WANMAC}
+	args := []string{"-netdev", user, "-device", string(s.NIC) + ",netdev=" + WAN + ",romfile=,mac=" + s.WANMAC}
 	if s.Segment.Group == "" {
 		return args
 	}
 	return append(args,
 		"-netdev", fmt.Sprintf("socket,id=%s,mcast=%s:%d,localaddr=127.0.0.1", LAN, s.Segment.Group, s.Segment.Port),
-		"-device", "virtio-net-pci,netdev="+LAN+",romfile=,mac="+s.LANMAC)
+		"-device", string(s.NIC)+",netdev="+LAN+",romfile=,mac="+s.LANMAC)
 }
 
 // escape doubles commas, which separate options.

@@ -29,6 +29,15 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// TestDiskBus attaches the disk in every way.
+func TestDiskBus(t *testing.T) {
+	var all strings.Builder
+	for _, s := range []NodeSpec{{DiskBus: VirtioDisk}, {DiskBus: AHCI}, {Chipset: I440FX, DiskBus: IDE}, {DiskBus: NVMe}, {DiskBus: USB}} {
+		all.WriteString(pretty(diskDevice(s, 1)))
+	}
+	golden(t, "diskbus.args", all.String())
+}
+
 // pretty puts each option on a line.
 func pretty(args []string) string {
 	var b strings.Builder
@@ -55,7 +64,7 @@ func TestArguments(t *testing.T) {
 		Name: "solo", Acceleration: KVM, Host: Host{FirmwareCode: "/firm,ware/code.fd"}, MemoryMiB: 1024, CPUs: 1,
 		DiskCache: Unsafe, RTC: time.Date(1970, 1, 1, 0, 0, 1, 0, time.UTC), ExtraArgs: []string{"-S"},
 	}
-	bios := NodeSpec{Name: "old", Acceleration: TCG, Firmware: BIOS}
+	bios := NodeSpec{Name: "old", Acceleration: TCG, Firmware: BIOS, Chipset: I440FX, DiskBus: IDE, NIC: E1000}
 	tests := []struct {
 		golden string
 		spec   NodeSpec
@@ -79,6 +88,10 @@ func TestSpecValidation(t *testing.T) {
 		"the name must be":   func(s *NodeSpec) { s.Name = "a,b" },
 		"no directory":       func(s *NodeSpec) { s.Dir = "" },
 		"unknown firmware":   func(s *NodeSpec) { s.Firmware = "coreboot" },
+		"unknown chipset":    func(s *NodeSpec) { s.Chipset = "pentium" },
+		"unknown disk bus":   func(s *NodeSpec) { s.DiskBus = "tape" },
+		"an IDE disk needs":  func(s *NodeSpec) { s.DiskBus = IDE },
+		"PCI devices":        func(s *NodeSpec) { s.NIC = "e1000,mac=x" },
 		"too little":         func(s *NodeSpec) { s.MemoryMiB = 8 },
 		"at least one":       func(s *NodeSpec) { s.CPUs = -1 },
 		"unknown disk cache": func(s *NodeSpec) { s.DiskCache = "fast" },

@@ -78,6 +78,10 @@ type NodeSpec struct {
 	Image string `json:"image"`
 	// Firmware defaults to UEFI.
 	Firmware Firmware `json:"firmware"`
+	// Chipset defaults to Q35, DiskBus to VirtioDisk, NIC to VirtioNIC.
+	Chipset Chipset `json:"chipset,omitempty"`
+	DiskBus DiskBus `json:"diskBus,omitempty"`
+	NIC     NIC     `json:"nic,omitempty"`
 	// MemoryMiB defaults to 2048, CPUs to 2.
 	MemoryMiB int `json:"memoryMiB"`
 	CPUs      int `json:"cpus"`
@@ -115,13 +119,25 @@ type NodeSpec struct {
 	Host Host `json:"host"`
 }
 
-var namePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+var (
+	namePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	nicPattern  = regexp.MustCompile(`^[a-z0-9][-a-z0-9]*$`)
+)
 
 // withDefaults returns s with its defaults filled in, except for what depends
 // on the host.
 func (s NodeSpec) withDefaults() NodeSpec {
 	if s.Firmware == "" {
 		s.Firmware = UEFI
+	}
+	if s.Chipset == "" {
+		s.Chipset = Q35
+	}
+	if s.DiskBus == "" {
+		s.DiskBus = VirtioDisk
+	}
+	if s.NIC == "" {
+		s.NIC = VirtioNIC
 	}
 	if s.MemoryMiB == 0 {
 		s.MemoryMiB = 2048
@@ -159,6 +175,7 @@ func (s NodeSpec) validate() error {
 	if s.Firmware != UEFI && s.Firmware != BIOS {
 		wrong("unknown firmware %q: use %q or %q", s.Firmware, UEFI, BIOS)
 	}
+	s.validateHardware(wrong)
 	if s.MemoryMiB < 16 {
 		wrong("%d MiB of memory is too little", s.MemoryMiB)
 	}
