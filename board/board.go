@@ -57,6 +57,9 @@ type Kernel struct {
 // image serves all of the ways that its board names.
 type Firmware struct {
 	EFI *EFI `yaml:"efi"`
+	// UBoot is on the disk where the machine has no firmware of its own; it is what
+	// offers EFI then.
+	UBoot *UBoot `yaml:"uboot"`
 }
 
 // EFI is UEFI: the firmware starts systemd-boot, which starts a slot's OS file.
@@ -77,6 +80,9 @@ type PackageFile struct {
 
 // Disk is the disk image's layout.
 type Disk struct {
+	// StartMiB is where the first partition may begin: 1 unless something stands
+	// before it.
+	StartMiB   int64       `yaml:"startMiB"`
 	Partitions []Partition `yaml:"partitions"`
 }
 
@@ -159,6 +165,9 @@ func (b *Board) validate() error {
 	}
 	errs = append(errs, validPaths(append([]string{b.Kernel.Image}, b.Kernel.Fragments...)...)...)
 	errs = append(errs, b.Firmware.validate()...)
+	if b.Firmware.UBoot != nil {
+		errs = append(errs, b.Firmware.UBoot.validate(b.Disk.StartMiB)...)
+	}
 	return errors.Join(append(errs, b.Disk.validate()...)...)
 }
 
@@ -189,6 +198,9 @@ func validPaths(paths ...string) (errs []error) {
 }
 
 func (d *Disk) validate() (errs []error) {
+	if d.StartMiB < 0 || d.StartMiB > 1024 {
+		errs = append(errs, fmt.Errorf("disk.startMiB %d: want 0 to 1024", d.StartMiB))
+	}
 	labels, types := map[string]bool{}, map[string]int{}
 	for _, p := range d.Partitions {
 		if _, err := gpt.TypeByName(p.Type); err != nil {

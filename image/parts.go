@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -28,13 +29,15 @@ import (
 // parts is everything that goes into an OS file and onto its disk.
 type parts struct {
 	kernel, stub, loader, init component.Component
+	// uboot stands on the disk before the partitions, if the board has it.
+	uboot []component.Component
 	// root stands in the root file system.
 	root []component.Component
 }
 
 // all returns every part.
 func (p *parts) all() []component.Component {
-	return append([]component.Component{p.kernel, p.stub, p.loader, p.init}, p.root...)
+	return slices.Concat([]component.Component{p.kernel, p.stub, p.loader, p.init}, p.uboot, p.root)
 }
 
 // partStep builds or fetches some of the parts.
@@ -58,6 +61,7 @@ func (b *builder) steps() []partStep {
 		{"kernel", false, func(ctx context.Context) ([]component.Component, error) { return one(b.buildKernel(ctx)) }},
 		{"boot loader", false, b.fetchLoader},
 		{"init", false, func(ctx context.Context) ([]component.Component, error) { return one(b.buildInit(ctx)) }},
+		{"u-boot", false, b.fetchUBoot},
 		{"k3s", true, func(ctx context.Context) ([]component.Component, error) {
 			k3s, rt, err := k3sbuild.Build(ctx, b.repo, arch, k3sbuild.Options{})
 			return []component.Component{k3s, rt}, err
@@ -100,6 +104,7 @@ func (b *builder) gather(ctx context.Context) (*parts, error) {
 		}
 	}
 	p.kernel, p.stub, p.loader, p.init = outside[0], outside[1], outside[2], outside[3]
+	p.uboot = outside[4:]
 	return p, b.log.step("line tables", func() (string, error) { return b.stripLines(p) })
 }
 

@@ -44,12 +44,20 @@ type Spec struct {
 	OSFile string
 	// Loader is the path of the boot loader.
 	Loader string
+	// UBoot are the files that stand outside of all partitions.
+	UBoot []Placed
 	// Time is given to every file.
 	Time time.Time
 	// Config is the machine configuration that the image carries; ExampleConfig
 	// when empty. With one of its own the image may hold a secret, and only its
 	// owner can read it.
 	Config []byte
+}
+
+// Placed is a file and the sector of 512 bytes that it is written to.
+type Placed struct {
+	Path   string
+	Sector int64
 }
 
 // Write writes the image to path, which appears only when it is whole.
@@ -82,6 +90,9 @@ func Write(path string, s Spec) (err error) {
 			return fmt.Errorf("partition %s: %w", p.Name, err)
 		}
 	}
+	if err := placeAll(f, s.UBoot, int64(table.FirstUsable)); err != nil {
+		return err
+	}
 	if err := table.Write(f); err != nil {
 		return err
 	}
@@ -94,13 +105,17 @@ func Write(path string, s Spec) (err error) {
 // table lays out the partitions one behind the other. Every identifier follows
 // from the board's name, so that the same image is built twice.
 func (s Spec) table() (*gpt.Table, error) {
-	total := int64(2 * mib) // the table's two copies, each within an alignment unit
+	start := max(s.Board.Disk.StartMiB, 1)
+	total := (start + 1) * mib // the table's two copies, each within an alignment unit
 	for _, p := range s.Board.Disk.Partitions {
 		total += p.SizeMiB * mib
 	}
 	t, err := gpt.New(gpt.DeriveGUID("disk", s.Board.Name), sectorSize, total)
 	if err != nil {
 		return nil, err
+	}
+	if s.Board.Disk.StartMiB > 0 {
+		t.FirstUsable = uint64(start * mib / sectorSize) // nobody shall put a partition before it
 	}
 	for _, p := range s.Board.Disk.Partitions {
 		typ, err := gpt.TypeByName(p.Type)
