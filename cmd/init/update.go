@@ -119,10 +119,13 @@ func (m *machine) updateSlots() (update.Config, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Firmware = efiFirmware{&uefi.Firmware{
+	c.Firmware, err = m.openUBoot(&uefi.Firmware{
 		Variables: uefi.Variables, Disk: whole, DiskBytes: m.disk.Size, Slots: slotLabels(),
 		File: `\` + strings.ReplaceAll(slotFile, "/", `\`),
-	}}
+	})
+	if err != nil {
+		return c, errors.Join(err, whole.Close())
+	}
 	if _, err := c.Firmware.Running(); err != nil {
 		return c, errors.Join(err, whole.Close())
 	}

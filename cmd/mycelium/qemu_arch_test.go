@@ -5,11 +5,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/digital-mycelium/os/image/sbom"
 )
 
 func TestImageArch(t *testing.T) {
 	bill := func(board string) string {
-		return `{"spdxVersion": "SPDX-2.3", "name": "mycelium-os-` + board + `-1.2.3"}`
+		b, err := sbom.Write(sbom.Image{Board: board, Version: "1.2.3", SHA256: strings.Repeat("0a", 32), Size: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
 	}
 	for name, tt := range map[string]struct{ image, bill, want, err string }{
 		"disk of arm64":       {"disk", bill("qemu-arm64"), "arm64", ""},
