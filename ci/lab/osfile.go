@@ -20,12 +20,11 @@ import (
 	"github.com/digital-mycelium/os/pkg/identity"
 )
 
-// testBoard is the board whose image is under test.
-const testBoard = "qemu-amd64"
-
 // OSFile is an OS file to update to.
 type OSFile struct {
 	Path, Version string
+	// Board is the one that it is for.
+	Board string
 	// Size is in bytes.
 	Size   int64
 	Digest [sha256.Size]byte
@@ -33,12 +32,12 @@ type OSFile struct {
 
 // Newer builds the image under test once more, as another version.
 func (s *Suite) Newer(ctx context.Context, version string) (OSFile, error) {
-	out := filepath.Join(s.Out, "release-"+version)
-	_, err := image.Build(ctx, image.Options{RepoRoot: s.Root, Board: testBoard, Out: out, Log: io.Discard, Version: version})
+	out := filepath.Join(s.Out, "release-"+s.Board+"-"+version)
+	_, err := image.Build(ctx, image.Options{RepoRoot: s.Root, Board: s.Board, Out: out, Log: io.Discard, Version: version})
 	if err != nil {
 		return OSFile{}, err
 	}
-	return openOSFile(filepath.Join(out, image.OSFile), version)
+	return s.openOSFile(filepath.Join(out, image.OSFile), version)
 }
 
 // Variant takes the OS file under test apart, has it changed, and puts it together
@@ -51,7 +50,7 @@ func (s *Suite) Variant(ctx context.Context, dir, version string, change func(*u
 	if err != nil {
 		return OSFile{}, fmt.Errorf("change the OS file: %w", err)
 	}
-	parts.OSRelease = image.OSRelease(version, testBoard)
+	parts.OSRelease = image.OSRelease(version, s.Board)
 	data, err := uki.Build(parts)
 	if err != nil {
 		return OSFile{}, err
@@ -60,14 +59,14 @@ func (s *Suite) Variant(ctx context.Context, dir, version string, change func(*u
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return OSFile{}, err
 	}
-	return openOSFile(path, version)
+	return s.openOSFile(path, version)
 }
 
 // parts are what the OS file under test is made of.
 func (s *Suite) parts(ctx context.Context) (p uki.Parts, err error) {
 	f, err := os.Open(filepath.Join(filepath.Dir(s.Image), image.OSFile))
 	if err != nil {
-		return p, fmt.Errorf("%w: make image BOARD=%s", err, testBoard)
+		return p, fmt.Errorf("%w: make image BOARD=%s", err, s.Board)
 	}
 	defer f.Close()
 	st, err := f.Stat()
@@ -91,7 +90,7 @@ func (s *Suite) parts(ctx context.Context) (p uki.Parts, err error) {
 
 // stub reads the boot stub of the board from the package that the image takes it from.
 func (s *Suite) stub(ctx context.Context) ([]byte, error) {
-	b, err := board.Load(testBoard)
+	b, err := board.Load(s.Board)
 	if err != nil {
 		return nil, err
 	}
@@ -110,12 +109,12 @@ func (s *Suite) stub(ctx context.Context) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-func openOSFile(path, version string) (OSFile, error) {
+func (s *Suite) openOSFile(path, version string) (OSFile, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return OSFile{}, err
 	}
-	return OSFile{Path: path, Version: version, Size: int64(len(data)), Digest: sha256.Sum256(data)}, nil
+	return OSFile{Path: path, Version: version, Board: s.Board, Size: int64(len(data)), Digest: sha256.Sum256(data)}, nil
 }
 
 // Developer signs OS files for a machine's network.
@@ -127,7 +126,7 @@ func NewDeveloper() Developer { return Developer{identity.GenerateKey()} }
 // Sign returns the statement that lets the machines of a network take the file.
 func (d Developer) Sign(network identity.NetworkID, f OSFile, change func(*identity.OSFile)) ([]byte, error) {
 	o := identity.OSFile{
-		Network: network, Key: d.Key.Public(), Version: f.Version, Board: testBoard,
+		Network: network, Key: d.Key.Public(), Version: f.Version, Board: f.Board,
 		Digest: f.Digest, Size: uint64(f.Size), NotAfter: time.Now().Add(time.Hour),
 	}
 	if change != nil {

@@ -73,7 +73,7 @@ func (s *ReleaseServer) Publish(ctx context.Context, f OSFile) error {
 	if err != nil {
 		return err
 	}
-	if err := s.repo.Add(release.Attributes{Version: f.Version, Board: testBoard, Channels: []string{"stable"}}, f.Path, index.Encode()); err != nil {
+	if err := s.repo.Add(release.Attributes{Version: f.Version, Board: f.Board, Channels: []string{"stable"}}, f.Path, index.Encode()); err != nil {
 		return err
 	}
 	if _, err := s.repo.Sign(s.key.Signer()); err != nil {

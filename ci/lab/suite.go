@@ -30,6 +30,8 @@ const (
 // Suite is the surroundings of one test binary: the repository, the image
 // under test, and where records go. Its methods are safe for concurrent use.
 type Suite struct {
+	// Board is the one whose image is under test.
+	Board string
 	// Root is the repository's folder.
 	Root string
 	// Image is the disk image under test.
@@ -57,6 +59,7 @@ func NewSuite() (*Suite, error) {
 		return nil, err
 	}
 	s := &Suite{
+		Board: "qemu-amd64",
 		Root:  root,
 		Image: fromEnv(EnvImage, filepath.Join(root, "out/qemu-amd64/disk.img")),
 		Demo:  fromEnv(EnvDemo, filepath.Join(root, "out/hello.tar")),
@@ -77,6 +80,18 @@ func NewSuite() (*Suite, error) {
 	s.kubectl = sync.OnceValues(s.buildKubectl)
 	s.probe = sync.OnceValues(s.buildProbe)
 	return s, nil
+}
+
+// ForBoard returns a suite beside s whose image is that of another board, out/BOARD/disk.img.
+func (s *Suite) ForBoard(board string) (*Suite, error) {
+	other := &Suite{
+		Board: board, Root: s.Root, Image: filepath.Join(s.Root, "out", board, "disk.img"), Demo: s.Demo, Out: s.Out,
+		Keep: s.Keep, kubectl: s.kubectl, probe: s.probe,
+	}
+	if _, err := os.Stat(other.Image); err != nil {
+		return nil, fmt.Errorf("the system tests need %s: %w; build it with: make image BOARD=%s", other.Image, err, board)
+	}
+	return other, nil
 }
 
 // BootTime is how long the last boot took from power-on until the test saw a

@@ -6,12 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/digital-mycelium/os/image/component"
 	"github.com/digital-mycelium/os/image/sbom"
 )
 
 func TestImageArch(t *testing.T) {
 	bill := func(board string) string {
-		b, err := sbom.Write(sbom.Image{Board: board, Version: "1.2.3", SHA256: strings.Repeat("0a", 32), Size: 1})
+		b, err := sbom.Write(sbom.Image{Board: board, Version: "1.2.3", SHA256: strings.Repeat("0a", 32), Size: 1, Components: []component.Component{{Name: "c", License: "MIT", SHA256: strings.Repeat("0a", 32), Source: "pkg:generic/c", Version: "1", Path: "c"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
