@@ -101,6 +101,9 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.uboot, err = b.fetchUBoot(ctx); err != nil {
+		return nil, err
+	}
 	return b.assemble(ctx, p)
 }
 

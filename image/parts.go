@@ -61,7 +61,6 @@ func (b *builder) steps() []partStep {
 		{"kernel", false, func(ctx context.Context) ([]component.Component, error) { return one(b.buildKernel(ctx)) }},
 		{"boot loader", false, b.fetchLoader},
 		{"init", false, func(ctx context.Context) ([]component.Component, error) { return one(b.buildInit(ctx)) }},
-		{"u-boot", false, b.fetchUBoot},
 		{"k3s", true, func(ctx context.Context) ([]component.Component, error) {
 			k3s, rt, err := k3sbuild.Build(ctx, b.repo, arch, k3sbuild.Options{})
 			return []component.Component{k3s, rt}, err
@@ -104,7 +103,6 @@ func (b *builder) gather(ctx context.Context) (*parts, error) {
 		}
 	}
 	p.kernel, p.stub, p.loader, p.init = outside[0], outside[1], outside[2], outside[3]
-	p.uboot = outside[4:]
 	return p, b.log.step("line tables", func() (string, error) { return b.stripLines(p) })
 }
 

@@ -57,7 +57,8 @@ func (b *builder) fetchUBoot(ctx context.Context) ([]component.Component, error)
 		}
 		cs = append(cs, c)
 	}
-	return cs, nil
+	_, err = measure(cs)
+	return cs, err
 }
 
 // placedUBoot says where on the disk U-Boot's parts go.
