@@ -146,6 +146,29 @@ func (u ubootFile) read() ([]ubootVariable, error) {
 	return list, err
 }
 
+// checkUBoot fails when the file is not the one that U-Boot has read: it takes that of
+// the first EFI system partition that it finds, which may be another disk's, and a
+// U-Boot may have been built to keep its variables elsewhere. Its BootOrder, which a
+// running system does not change, is then another one than the file's.
+func (f *Firmware) checkUBoot() error {
+	if f.UBoot == "" {
+		return nil
+	}
+	running, err := variables(f.Variables).get("BootOrder", global)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	kept, err := ubootFile(f.UBoot).value("BootOrder")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if !slices.Equal(running, kept) {
+		return fmt.Errorf("U-Boot does not keep its EFI variables in %s of this disk (its BootOrder is %x, the file's %x): "+
+			"it cannot be asked to start another slot once; is there a second disk with an EFI system partition?", UBootFile, running, kept)
+	}
+	return nil
+}
+
 // names implements keeper.
 func (u ubootFile) names() ([]string, error) {
 	list, err := u.read()

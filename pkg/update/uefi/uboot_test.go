@@ -52,6 +52,10 @@ func TestTryOnceUBoot(t *testing.T) {
 	f.UBoot = filepath.Join(t.TempDir(), UBootFile)
 	noErr(t, os.WriteFile(f.UBoot, written(t), 0o600))
 	noErr(t, f.Untry()) // there is nothing
+	if err := f.TryOnce("B"); err == nil || !strings.Contains(err.Error(), "second disk") {
+		t.Errorf("U-Boot has another file: %v", err)
+	}
+	put(t, f, "BootOrder", global, []byte{0, 0}) // as in the file
 	noErr(t, f.TryOnce("B"))
 
 	list, err := parseUBootFile(read(t, f.UBoot))

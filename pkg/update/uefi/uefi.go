@@ -153,6 +153,9 @@ func (f *Firmware) TryOnce(slot string) error {
 	if !ok {
 		return fmt.Errorf("there is no slot %q", slot)
 	}
+	if err := f.checkUBoot(); err != nil {
+		return err
+	}
 	v := f.keeper()
 	number, old, err := entry(v)
 	if err != nil {
