@@ -1,8 +1,8 @@
 package image
 
 import (
-	"bytes"
 	"encoding/binary"
+	"strings"
 	"testing"
 
 	"github.com/digital-mycelium/os/board"
@@ -11,7 +11,7 @@ import (
 // idblockTag is what the boot ROM of Rockchip's processors looks for: the tag
 // 0x0ff0aa55 as it stands on a disk, encrypted by RC4 with the key that all have
 // (U-Boot, tools/rkcommon.c: rkcommon_init and RK_MAGIC).
-var idblockTag = []byte{0x3b, 0x8c, 0xdc, 0xfc}
+const idblockTag = "\x3b\x8c\xdc\xfc"
 
 // fitMagic begins a flattened device tree, which a FIT image is.
 const fitMagic = 0xd00dfeed
@@ -34,7 +34,7 @@ func TestUBootParts(t *testing.T) {
 			t.Fatalf("%s: %+v", name, placed)
 		}
 		first, second := read(t, placed[0].Path), read(t, placed[1].Path)
-		if !bytes.HasPrefix(first, idblockTag) {
+		if !strings.HasPrefix(string(first), idblockTag) {
 			t.Errorf("%s: the first part begins with %x", name, first[:4])
 		}
 		if got := binary.BigEndian.Uint32(second); got != fitMagic {
