@@ -59,6 +59,9 @@ type Firmware struct {
 	EFI *EFI `yaml:"efi"`
 	// BIOS comes on top of EFI, which the OS file's format is of.
 	BIOS *BIOS `yaml:"bios"`
+	// UBoot is on the disk where the machine has no firmware of its own; it is what
+	// offers EFI then.
+	UBoot *UBoot `yaml:"uboot"`
 }
 
 // EFI is UEFI: the firmware starts systemd-boot, which starts a slot's OS file.
@@ -79,6 +82,9 @@ type PackageFile struct {
 
 // Disk is the disk image's layout.
 type Disk struct {
+	// StartMiB is where the first partition may begin: 1 unless something stands
+	// before it.
+	StartMiB   int64       `yaml:"startMiB"`
 	Partitions []Partition `yaml:"partitions"`
 }
 
@@ -164,6 +170,9 @@ func (b *Board) validate() error {
 	if b.Firmware.BIOS != nil {
 		errs = append(errs, b.Firmware.BIOS.validate(b.Disk)...)
 	}
+	if b.Firmware.UBoot != nil {
+		errs = append(errs, b.Firmware.UBoot.validate(b.Disk.StartMiB)...)
+	}
 	return errors.Join(append(errs, b.Disk.validate()...)...)
 }
 
@@ -194,6 +203,9 @@ func validPaths(paths ...string) (errs []error) {
 }
 
 func (d *Disk) validate() (errs []error) {
+	if d.StartMiB < 0 || d.StartMiB > 1024 {
+		errs = append(errs, fmt.Errorf("disk.startMiB %d: want 0 to 1024", d.StartMiB))
+	}
 	labels, types := map[string]bool{}, map[string]int{}
 	for _, p := range d.Partitions {
 		if _, err := gpt.TypeByName(p.Type); err != nil {

@@ -45,6 +45,9 @@ type Options struct {
 	Log io.Writer
 	// Version is the release's; the one of the source when empty (SourceVersion).
 	Version string
+	// Variant is the one of the board that the disk image is for, where the board has
+	// some; the first one when empty.
+	Variant string
 	// Config is the machine configuration on the disk image, disk.ExampleConfig
 	// when empty. The OS file does not depend on it.
 	Config []byte
@@ -60,6 +63,7 @@ type Result struct {
 // builder is one build.
 type builder struct {
 	repo, out, work string
+	variant         string
 	config          []byte
 	board           *board.Board
 	version         Version
@@ -69,9 +73,12 @@ type builder struct {
 // Build builds the files for a board. They appear in the output directory one
 // by one, each only when it is whole; builds into one directory may overlap.
 func Build(ctx context.Context, o Options) (*Result, error) {
-	b := &builder{repo: o.RepoRoot, out: o.Out, config: o.Config, log: newProgress(o.Log, time.Now)}
+	b := &builder{repo: o.RepoRoot, out: o.Out, variant: o.Variant, config: o.Config, log: newProgress(o.Log, time.Now)}
 	var err error
 	if b.board, err = board.Load(o.Board); err != nil {
+		return nil, err
+	}
+	if err := b.checkVariant(); err != nil {
 		return nil, err
 	}
 	if b.version, err = SourceVersion(ctx, o.RepoRoot); err != nil {
@@ -92,6 +99,9 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	defer func() { _ = os.RemoveAll(b.work) }()
 	p, err := b.gather(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if p.uboot, err = b.fetchUBoot(ctx); err != nil {
 		return nil, err
 	}
 	return b.assemble(ctx, p)
@@ -137,7 +147,7 @@ func (b *builder) assemble(ctx context.Context, p *parts) (*Result, error) {
 		return nil, err
 	}
 	return res, b.log.step("disk image", func() (string, error) {
-		spec := disk.Spec{Board: b.board, OSFile: efi, Boot: p.boot, Time: b.version.Time, Config: b.config}
+		spec := disk.Spec{Board: b.board, OSFile: efi, Boot: p.boot, UBoot: b.placedUBoot(p.uboot), Time: b.version.Time, Config: b.config}
 		if err := disk.Write(filepath.Join(b.out, DiskImage), spec); err != nil {
 			return "", err
 		}

@@ -34,6 +34,8 @@ type parts struct {
 	// bios is what starts the OS file on machines without UEFI; empty for boards that
 	// have none of these.
 	bios []component.Component
+	// uboot stands on the disk before the partitions, if the board has it.
+	uboot []component.Component
 	// root stands in the root file system.
 	root []component.Component
 	// boot is the directory of what a disk needs beside the OS file. Its files stand
@@ -43,7 +45,7 @@ type parts struct {
 
 // all returns every part. The loader is among the root's.
 func (p *parts) all() []component.Component {
-	return slices.Concat([]component.Component{p.kernel, p.stub, p.init}, p.bios, p.root)
+	return slices.Concat([]component.Component{p.kernel, p.stub, p.init}, p.bios, p.uboot, p.root)
 }
 
 // partStep builds or fetches some of the parts.

@@ -160,7 +160,7 @@ func newReport(ctx context.Context, o options) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	acceleration, reason, err := qemu.DetectAcceleration(ctx, qemu.Host{}, "")
+	acceleration, reason, err := qemu.DetectAcceleration(ctx, qemu.AMD64, qemu.Host{}, "")
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,7 @@ func TestSystem(t *testing.T) {
 		{"update faults", updateFaults},
 		{"rollout", rollout},
 		{"pc", pc},
+		{"arm64", arm64Boards},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			defer suite.Times.Start(t)()

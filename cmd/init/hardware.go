@@ -21,8 +21,14 @@ func isDisk(name string) bool {
 }
 
 // emulated reports whether the processor that cpuinfo (proc_cpuinfo(5)) describes is
-// QEMU's Tiny Code Generator, which says so on x86.
-func emulated(cpuinfo string) bool { return strings.Contains(readLine(cpuinfo), "QEMU TCG CPU") }
+// QEMU's Tiny Code Generator. On x86 it says so by name; on arm64 its model "max" has
+// the implementer number that no maker has, and the part number "Q". The other arm64
+// models that it can be asked for cannot be told from the real ones.
+func emulated(cpuinfo string) bool {
+	text := readLine(cpuinfo)
+	return strings.Contains(text, "QEMU TCG CPU") ||
+		strings.Contains(text, "CPU implementer\t: 0x00") && strings.Contains(text, "CPU part\t: 0x051")
+}
 
 // readBlockDevices returns the disks in dir (/sys/block) that hold something to
 // read, boot being the name of the one that the OS runs from.

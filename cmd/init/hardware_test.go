@@ -45,6 +45,24 @@ func TestReadBlockDevices(t *testing.T) {
 	}
 }
 
+func TestEmulated(t *testing.T) {
+	dir := t.TempDir()
+	for name, tt := range map[string]struct {
+		text string
+		want bool
+	}{
+		"tcg":      {"processor\t: 0\nmodel name\t: QEMU TCG CPU version 2.5+\nstepping\t: 3\n", true},
+		"intel":    {"processor\t: 0\nmodel name\t: Intel(R) Xeon(R)\nstepping\t: 3\n", false},
+		"tcg-arm":  {"processor\t: 0\nCPU implementer\t: 0x00\nCPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0x051\n", true},
+		"rockchip": {"processor\t: 0\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0xd03\n", false},
+	} {
+		writeTree(t, dir, map[string]string{name: tt.text})
+		if got := emulated(filepath.Join(dir, name)); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestParseLoad(t *testing.T) {
 	n := runtime.NumCPU()
 	for in, want := range map[string]api.Load{

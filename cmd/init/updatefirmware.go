@@ -30,11 +30,14 @@ func (m *machine) uefiFirmware() (update.Firmware, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := efiFirmware{&uefi.Firmware{
+	f, err := m.openUBoot(&uefi.Firmware{
 		Variables: uefi.Variables, Disk: whole, DiskBytes: m.disk.Size, Slots: slotLabels(),
 		File: `\` + strings.ReplaceAll(slotFile, "/", `\`),
-	}}
-	if _, err := f.Running(); err != nil {
+	})
+	if err == nil {
+		_, err = f.Running()
+	}
+	if err != nil {
 		return nil, errors.Join(err, whole.Close())
 	}
 	return f, nil

@@ -69,6 +69,7 @@ same either way.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.Board, "board", "qemu-amd64", "board: "+strings.Join(board.Names(), ", "))
+	cmd.Flags().StringVar(&o.Variant, "variant", "", "machine that the disk image is for, of a board that has several (default: the first of them)")
 	cmd.Flags().StringVar(&o.Out, "out", "", "directory for the files (default out/BOARD)")
 	cmd.Flags().StringVar(&o.Version, "version", "", "name of the release, such as 1.2.3 (default: of the commit's tag, or 0.0.0- with its time and hash)")
 	cmd.Flags().StringVar(&baked.network, "network", "", "the network that the disk image's machines are for")

@@ -25,6 +25,7 @@ type upOptions struct {
 	network   contextFlags
 	invite    string
 	image     string
+	arch      string
 	wait      string
 	timeout   time.Duration
 	memory    int
@@ -66,6 +67,7 @@ the next "up" without it makes them members.`,
 	f.StringVar(&o.network.network, "network", "", "one of your networks for the nodes to be members of (default: a new one, removed with them)")
 	f.StringVar(&o.invite, "invite", "", "file with an invite by which all nodes join --network (- is standard input)")
 	f.StringVar(&o.image, "image", "", "disk image (disk.img) or OS file (os.efi)")
+	f.StringVar(&o.arch, "arch", "", "the image's architecture, amd64 or arm64 (default: what the image, or the manifest.json beside it, says)")
 	f.StringVar(&o.wait, "wait", string(qemu.WaitReady), "what to wait for: ready, api or none")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
 	f.IntVar(&o.memory, "memory", 2048, "memory of a node in MiB")
@@ -81,6 +83,7 @@ the next "up" without it makes them members.`,
 		panic(err) // a misspelt name above
 	}
 	complete(cmd, "wait", string(qemu.WaitReady), string(qemu.WaitAPI), string(qemu.WaitNone))
+	complete(cmd, "arch", qemu.AMD64, qemu.ARM64)
 	complete(cmd, "accel", "auto", "kvm", "tcg")
 	complete(cmd, "firmware", string(qemu.UEFI), string(qemu.BIOS))
 	return cmd
@@ -169,7 +172,7 @@ func refuseChanges(cmd *cobra.Command, network *qemu.Network) error {
 	same := map[string]string{ // what asks for what is there
 		"nodes": strconv.Itoa(spec.Nodes), "servers": strconv.Itoa(spec.Servers), "network": spec.Identity.Network,
 	}
-	for _, name := range []string{"nodes", "servers", "network", "invite", "memory", "cpus", "disk", "disk-cache", "accel", "firmware", "config", "publish", "clock"} {
+	for _, name := range []string{"nodes", "servers", "network", "invite", "arch", "memory", "cpus", "disk", "disk-cache", "accel", "firmware", "config", "publish", "clock"} {
 		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() != same[name] {
 			given = append(given, "--"+name)
 		}
@@ -191,8 +194,13 @@ func (o *upOptions) spec(cmd *cobra.Command, name string) (qemu.NetworkSpec, err
 	if err != nil {
 		return spec, err
 	}
+	if o.arch == "" {
+		if o.arch, err = imageArch(o.image); err != nil {
+			return spec, err
+		}
+	}
 	spec.Node = qemu.NodeSpec{
-		Image: o.image, MemoryMiB: o.memory, CPUs: o.cpus, DiskBytes: disk,
+		Image: o.image, Arch: o.arch, MemoryMiB: o.memory, CPUs: o.cpus, DiskBytes: disk,
 		DiskCache: qemu.DiskCache(o.diskCache), Firmware: qemu.Firmware(o.firmware), Forwards: forwards,
 	}
 	switch o.accel {
@@ -311,7 +319,7 @@ func announceAcceleration(ctx context.Context, w io.Writer, spec qemu.NodeSpec) 
 	if spec.Acceleration != "" {
 		return nil
 	}
-	a, reason, err := qemu.DetectAcceleration(ctx, spec.Host, "")
+	a, reason, err := qemu.DetectAcceleration(ctx, spec.Arch, spec.Host, "")
 	if err != nil {
 		return err
 	}

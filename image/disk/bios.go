@@ -23,9 +23,8 @@ func addBIOS(l *disklayout.Layout, b *board.Board) error {
 	if err != nil {
 		return err
 	}
-	const sector = 512
 	l.Files = append(l.Files, disklayout.File{Name: grub.EnvironmentFile, Source: grub.EnvironmentFile, Keep: true})
-	l.Raw = append(l.Raw, disklayout.Raw{Source: bootCodeFile}, disklayout.Raw{Source: coreFile, Offset: int64(p.First) * sector})
+	l.Raw = append(l.Raw, disklayout.Raw{Source: bootCodeFile}, disklayout.Raw{Source: coreFile, Offset: int64(p.First) * sectorSize})
 	return nil
 }
 
@@ -56,8 +55,7 @@ func biosFiles(l disklayout.Layout, b *board.Board, core string) ([]bootFile, er
 	if err != nil {
 		return nil, err
 	}
-	const sector = 512
-	code, placed, err := files.Place(p.First, int64(p.Last-p.First+1)*sector)
+	code, placed, err := files.Place(p.First, int64(p.Last-p.First+1)*sectorSize)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,8 @@ var LoaderConf []byte
 //go:embed mycelium.yaml
 var ExampleConfig []byte
 
+const sectorSize = 512 // bytes
+
 // loaderConf is where systemd-boot looks for its configuration.
 const loaderConf = "loader/loader.conf"
 
@@ -39,6 +41,8 @@ type Spec struct {
 	OSFile string
 	// Boot is the directory that WriteBoot made.
 	Boot string
+	// UBoot are the files that stand outside of all partitions.
+	UBoot []Placed
 	// Time is given to every file.
 	Time time.Time
 	// Config is the machine configuration that the image carries; ExampleConfig
@@ -47,9 +51,15 @@ type Spec struct {
 	Config []byte
 }
 
+// Placed is a file and the sector of 512 bytes that it is written to.
+type Placed struct {
+	Path   string
+	Sector int64
+}
+
 // Layout returns the layout of the board's disks.
 func Layout(b *board.Board) (disklayout.Layout, error) {
-	var l disklayout.Layout
+	l := disklayout.Layout{StartMiB: b.Disk.StartMiB}
 	for _, p := range b.Disk.Partitions {
 		l.Partitions = append(l.Partitions, disklayout.Partition{Label: p.Label, Type: p.Type, SizeMiB: p.SizeMiB})
 	}
@@ -136,6 +146,9 @@ func Write(path string, s Spec) (err error) {
 	}
 	if err := f.Truncate(content.Layout.Bytes()); err != nil {
 		return fmt.Errorf("size the disk image: %w", err)
+	}
+	if err := placeAll(f, s.UBoot, s.Board.Disk.StartMiB<<20/sectorSize); err != nil {
+		return err
 	}
 	if _, err := disklayout.Write(f, content, s.id); err != nil {
 		return err

@@ -47,7 +47,7 @@ func specOf(t *testing.T, name string) Spec {
 		loaders.GRUB = c.File
 	}
 	names, err := WriteBoot(s.Boot, b, loaders)
-	if err != nil || !strings.HasPrefix(strings.Join(names, " "), "layout.json mycelium.yaml EFI/BOOT/BOOTX64.EFI loader/loader.conf") {
+	if err != nil || !strings.HasPrefix(strings.Join(names, " "), "layout.json mycelium.yaml "+b.Firmware.EFI.Loader.Install+" loader/loader.conf") {
 		t.Fatalf("boot files %q, %v", names, err)
 	}
 	return s

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -26,11 +27,12 @@ const (
 	TCG Acceleration = "tcg"
 )
 
-func (a Acceleration) arguments() []string {
+// arguments are QEMU's, with the processor to translate for.
+func (a Acceleration) arguments(cpu string) []string {
 	if a == KVM {
 		return []string{"-accel", "kvm", "-cpu", "host"}
 	}
-	return []string{"-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max"}
+	return []string{"-accel", "tcg,thread=multi,tb-size=1024", "-cpu", cpu}
 }
 
 // probeTimeout is how long the probe guest may take. It takes 0.1 s where it
@@ -53,15 +55,21 @@ type verdict struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// DetectAcceleration returns KVM when a guest really runs on it, and TCG with
-// the reason otherwise: a /dev/kvm that opens proves nothing, because thin
-// hypervisors refuse instructions that every firmware uses. The answer is
-// remembered in cacheDir (default: the user's cache directory) until the host
-// boots again.
-func DetectAcceleration(ctx context.Context, host Host, cacheDir string) (a Acceleration, reason string, err error) {
-	host, err = host.resolve(BIOS)
+// DetectAcceleration returns KVM when a guest of the architecture really runs on
+// it, and TCG with the reason otherwise: on amd64 a /dev/kvm that opens proves
+// nothing, because thin hypervisors refuse instructions that every firmware uses.
+// The answer is remembered in cacheDir (default: the user's cache directory) until
+// the host boots again.
+func DetectAcceleration(ctx context.Context, architecture string, host Host, cacheDir string) (a Acceleration, reason string, err error) {
+	if architecture == "" {
+		architecture = AMD64
+	}
+	host, err = host.resolve(architecture, BIOS)
 	if err != nil {
 		return "", "", err
+	}
+	if why := foreign(architecture); why != "" {
+		return TCG, why, nil
 	}
 	if cacheDir == "" {
 		user, err := os.UserCacheDir()
@@ -125,6 +133,9 @@ func probe(ctx context.Context, binary string) (Acceleration, string, error) {
 	if err := device.Close(); err != nil {
 		return "", "", err
 	}
+	if runtime.GOARCH != AMD64 {
+		return KVM, "", nil // the probe guest is a program for amd64
+	}
 	reason, err := runProbe(ctx, binary, KVM)
 	if err != nil {
 		return "", "", err
@@ -161,7 +172,7 @@ func runProbe(ctx context.Context, binary string, a Acceleration) (reason string
 	}
 	limited, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	args := append(a.arguments(), "-machine", "q35", "-m", "16", "-nodefaults", "-no-user-config",
+	args := append(a.arguments("max"), "-machine", "q35", "-m", "16", "-nodefaults", "-no-user-config",
 		"-display", "none", "-no-reboot", "-bios", rom, "-device", "isa-debug-exit,iobase=0xf4,iosize=4")
 	cmd := exec.CommandContext(limited, binary, args...)
 	stderr, err := cmd.StderrPipe()

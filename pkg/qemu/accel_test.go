@@ -6,12 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
 
 func TestProbeGuestRunsOnTCG(t *testing.T) {
-	host, err := Host{}.resolve(BIOS)
+	host, err := Host{}.resolve(AMD64, BIOS)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,12 +97,12 @@ func fakeEmulator(t *testing.T, status string) (host Host, calls func() int) {
 func TestDetectAccelerationRemembers(t *testing.T) {
 	host, calls := fakeEmulator(t, "85")
 	cache := t.TempDir()
-	first, _, err := DetectAcceleration(t.Context(), host, cache)
+	first, _, err := DetectAcceleration(t.Context(), AMD64, host, cache)
 	if err != nil {
 		t.Fatal(err)
 	}
 	asked := calls() // 0 on a host without /dev/kvm
-	second, _, err := DetectAcceleration(t.Context(), host, cache)
+	second, _, err := DetectAcceleration(t.Context(), AMD64, host, cache)
 	if err != nil || second != first || calls() != asked {
 		t.Fatalf("second answer %v, %v after %d calls; first %v after %d", second, err, calls(), first, asked)
 	}
@@ -137,9 +138,24 @@ func TestHostSaysWhatToInstall(t *testing.T) {
 		"emulator": {Binary: "/no/such/qemu"},
 		"firmware": {FirmwareCode: "/no/such/code.fd"},
 	} {
-		_, err := h.resolve(UEFI)
-		if err == nil || !strings.Contains(err.Error(), "apt-get install") {
-			t.Errorf("%s: error %v does not say what to install", name, err)
+		for arch, firmware := range map[string]Firmware{AMD64: UEFI, ARM64: UBoot} {
+			_, err := h.resolve(arch, firmware)
+			if err == nil || !strings.Contains(err.Error(), "apt-get install") {
+				t.Errorf("%s, %s: error %v does not say what to install", name, arch, err)
+			}
 		}
+	}
+}
+
+// TestForeignArchitecture: another processor's programs are translated, whatever
+// /dev/kvm there is.
+func TestForeignArchitecture(t *testing.T) {
+	other := ARM64
+	if runtime.GOARCH == ARM64 {
+		other = AMD64
+	}
+	a, reason, err := DetectAcceleration(t.Context(), other, Host{Binary: "/bin/sh"}, t.TempDir())
+	if err != nil || a != TCG || !strings.Contains(reason, other) {
+		t.Errorf("%s on %s: %q, %q, %v", other, runtime.GOARCH, a, reason, err)
 	}
 }

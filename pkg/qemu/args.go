@@ -34,19 +34,29 @@ type layout struct {
 // arguments is QEMU's command line for a spec that is resolved: every default
 // filled in, every host port chosen.
 func arguments(s NodeSpec, l layout) []string {
+	a, err := archOf(s.Arch)
+	if err != nil {
+		panic(err) // validate has seen it
+	}
 	args := []string{
 		"-name", s.Name,
 		"-no-user-config", "-nodefaults",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny",
-		"-machine", string(s.Chipset),
 	}
-	args = append(args, s.Acceleration.arguments()...)
+	if args = append(args, a.machine...); a.machine == nil {
+		args = append(args, "-machine", string(s.Chipset))
+	}
+	args = append(args, s.Acceleration.arguments(a.cpu)...)
 	args = append(
 		args,
 		"-smp", strconv.Itoa(s.CPUs),
 		"-m", strconv.Itoa(s.MemoryMiB),
 		"-rtc", rtcArgument(s),
-		"-display", "none", "-vga", "std",
+		"-display", "none",
+	)
+	args = append(args, a.screen...)
+	args = append(
+		args,
 		"-chardev", "socket,id=qmp,path="+qmpSock+",server=on,wait=off",
 		"-mon", "chardev=qmp,mode=control",
 		"-chardev", "socket,id=serial,path="+serialSock+",server=on,wait=off,logfile="+serialFile+",logappend=on",
@@ -78,6 +88,9 @@ func diskArguments(s NodeSpec, l layout) []string {
 		args = append(args,
 			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+escape(s.Host.FirmwareCode),
 			"-drive", "if=pflash,unit=1,format=raw,file="+varsFile)
+	}
+	if s.Firmware == UBoot {
+		args = append(args, "-bios", s.Host.FirmwareCode)
 	}
 	bootIndex := 1 // 0 is what QEMU itself uses for -kernel
 	if l.esp {

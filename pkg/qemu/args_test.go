@@ -65,6 +65,8 @@ func TestArguments(t *testing.T) {
 		DiskCache: Unsafe, RTC: time.Date(1970, 1, 1, 0, 0, 1, 0, time.UTC), ExtraArgs: []string{"-S"},
 	}
 	bios := NodeSpec{Name: "old", Acceleration: TCG, Firmware: BIOS, Chipset: I440FX, DiskBus: IDE, NIC: E1000}
+	arm := NodeSpec{Name: "arm", Arch: ARM64, Acceleration: TCG, Host: Host{FirmwareCode: "/code.fd"}}
+	uboot := NodeSpec{Name: "arm", Arch: ARM64, Acceleration: KVM, Firmware: UBoot, Host: Host{FirmwareCode: "/u-boot.bin"}}
 	tests := []struct {
 		golden string
 		spec   NodeSpec
@@ -73,6 +75,8 @@ func TestArguments(t *testing.T) {
 		{"disk.args", disk, layout{config: true}},
 		{"osfile-kvm.args", osFileOnKVM, layout{esp: true}},
 		{"bios.args", bios, layout{}},
+		{"arm64.args", arm, layout{}},
+		{"uboot.args", uboot, layout{}},
 	}
 	for _, tt := range tests {
 		golden(t, tt.golden, pretty(arguments(tt.spec.withDefaults(), tt.layout)))

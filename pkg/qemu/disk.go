@@ -44,7 +44,11 @@ func classify(path string) (imageKind, error) {
 // whether the machine starts an OS file beside the disk.
 func prepareDisk(s NodeSpec) (esp bool, err error) {
 	disk := filepath.Join(s.Dir, diskFile)
-	boot := filepath.Join(s.Dir, espDir, "EFI", "BOOT", "BOOTX64.EFI")
+	a, err := archOf(s.Arch)
+	if err != nil {
+		return false, err
+	}
+	boot := filepath.Join(s.Dir, espDir, "EFI", "BOOT", a.program)
 	if _, err := os.Stat(disk); err == nil {
 		_, err := os.Stat(boot)
 		return err == nil, nil

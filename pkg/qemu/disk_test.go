@@ -89,7 +89,7 @@ func TestClassify(t *testing.T) {
 }
 
 func TestPrepareDiskFromAnOSFile(t *testing.T) {
-	s := NodeSpec{Name: "n", Dir: t.TempDir(), Image: writeTemp(t, []byte("MZ program")), DiskBytes: 1 << 20}
+	s := NodeSpec{Name: "n", Arch: AMD64, Dir: t.TempDir(), Image: writeTemp(t, []byte("MZ program")), DiskBytes: 1 << 20}
 	for range 2 { // the second time it is there already
 		esp, err := prepareDisk(s)
 		if err != nil || !esp {

@@ -52,7 +52,7 @@ func diskDevice(s NodeSpec, bootIndex int) []string {
 
 // validateHardware says what is wrong with the hardware of a spec that has its defaults.
 func (s NodeSpec) validateHardware(wrong func(format string, args ...any)) {
-	if s.Chipset != Q35 && s.Chipset != I440FX {
+	if s.Arch == AMD64 && s.Chipset != Q35 && s.Chipset != I440FX {
 		wrong("unknown chipset %q: use %q or %q", s.Chipset, Q35, I440FX)
 	}
 	switch s.DiskBus {

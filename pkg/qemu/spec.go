@@ -3,6 +3,7 @@ package qemu
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -12,10 +13,12 @@ import (
 // Firmware is what the machine starts with.
 type Firmware string
 
-// UEFI is OVMF, with variables that each node keeps; BIOS is SeaBIOS.
+// UEFI is OVMF or edk2, with variables that each node keeps; BIOS is SeaBIOS, for
+// amd64 alone; UBoot is U-Boot, for arm64 alone.
 const (
-	UEFI Firmware = "uefi"
-	BIOS Firmware = "bios"
+	UEFI  Firmware = "uefi"
+	BIOS  Firmware = "bios"
+	UBoot Firmware = "uboot"
 )
 
 // DiskCache says what happens to what the guest writes, in QEMU's own words
@@ -76,6 +79,8 @@ type NodeSpec struct {
 	// Image is a raw disk image or an OS file (EFI executable); required when
 	// Dir has no disk yet. It is copied: later changes of it do not reach the node.
 	Image string `json:"image"`
+	// Arch is the processor's architecture: AMD64, the default, or ARM64.
+	Arch string `json:"arch"`
 	// Firmware defaults to UEFI.
 	Firmware Firmware `json:"firmware"`
 	// Chipset defaults to Q35, DiskBus to VirtioDisk, NIC to VirtioNIC.
@@ -127,6 +132,9 @@ var (
 // withDefaults returns s with its defaults filled in, except for what depends
 // on the host.
 func (s NodeSpec) withDefaults() NodeSpec {
+	if s.Arch == "" {
+		s.Arch = AMD64
+	}
 	if s.Firmware == "" {
 		s.Firmware = UEFI
 	}
@@ -172,8 +180,10 @@ func (s NodeSpec) validate() error {
 	if s.Dir == "" {
 		wrong("it has no directory")
 	}
-	if s.Firmware != UEFI && s.Firmware != BIOS {
-		wrong("unknown firmware %q: use %q or %q", s.Firmware, UEFI, BIOS)
+	if a, err := archOf(s.Arch); err != nil {
+		wrong("%w", err)
+	} else if !a.starts(s.Firmware) {
+		wrong("unknown firmware %q for %s: use one of %v", s.Firmware, s.Arch, slices.Sorted(maps.Keys(a.firmwares)))
 	}
 	s.validateHardware(wrong)
 	if s.MemoryMiB < 16 {

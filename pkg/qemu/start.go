@@ -80,11 +80,11 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	spec := n.spec
 	var err error
-	if spec.Host, err = spec.Host.resolve(spec.Firmware); err != nil {
+	if spec.Host, err = spec.Host.resolve(spec.Arch, spec.Firmware); err != nil {
 		return err
 	}
 	if spec.Acceleration == "" {
-		if spec.Acceleration, _, err = DetectAcceleration(ctx, spec.Host, ""); err != nil {
+		if spec.Acceleration, _, err = DetectAcceleration(ctx, spec.Arch, spec.Host, ""); err != nil {
 			return err
 		}
 	}

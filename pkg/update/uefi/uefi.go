@@ -8,6 +8,9 @@
 // directly: whatever happens then, the next start is systemd-boot's again. A change
 // of the default touches the partition table alone, so that a firmware that has
 // lost its variables, or has no room for them, starts the machine all the same.
+//
+// U-Boot is such a firmware, too. It cannot change a variable while an operating
+// system runs, but keeps them in a file that the system can write.
 package uefi
 
 import (
@@ -16,7 +19,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -39,7 +41,11 @@ type Disk interface {
 type Firmware struct {
 	// Variables is the directory of the EFI variables.
 	Variables string
-	Disk      Disk
+	// UBoot is the path of the file in which U-Boot keeps its variables, on the EFI
+	// system partition (see UBootFile); empty for other firmwares, whose variables
+	// are changed in Variables.
+	UBoot string
+	Disk  Disk
 	// DiskBytes is the disk's size.
 	DiskBytes int64
 	// Slots are the labels of the slots' partitions.
@@ -147,8 +153,11 @@ func (f *Firmware) TryOnce(slot string) error {
 	if !ok {
 		return fmt.Errorf("there is no slot %q", slot)
 	}
-	v := variables(f.Variables)
-	number, old, err := f.entry()
+	if err := f.checkUBoot(); err != nil {
+		return err
+	}
+	v := f.keeper()
+	number, old, err := entry(v)
 	if err != nil {
 		return err
 	}
@@ -171,18 +180,35 @@ func (f *Firmware) change(name string, how func() error) error {
 	return how()
 }
 
-var bootEntry = regexp.MustCompile(`^Boot([0-9A-F]{4})-` + global + `$`)
+// keeper is where the firmware keeps the variables of the global vendor.
+type keeper interface {
+	names() ([]string, error)
+	// value returns a variable's value; fs.ErrNotExist when there is none.
+	value(name string) ([]byte, error)
+	set(name string, value []byte) error
+	// remove deletes a variable, if it is there.
+	remove(name string) error
+}
+
+func (f *Firmware) keeper() keeper {
+	if f.UBoot != "" {
+		return ubootFile(f.UBoot)
+	}
+	return variables(f.Variables)
+}
+
+var bootEntry = regexp.MustCompile(`^Boot([0-9A-F]{4})$`)
 
 // entry returns the number of our boot entry and what is in it, or the lowest
 // number that is free.
-func (f *Firmware) entry() (number uint16, option []byte, err error) {
-	files, err := os.ReadDir(f.Variables)
+func entry(v keeper) (number uint16, option []byte, err error) {
+	names, err := v.names()
 	if err != nil {
-		return 0, nil, fmt.Errorf("list the EFI variables: %w", err)
+		return 0, nil, err
 	}
 	taken := map[uint16]bool{}
-	for _, file := range files {
-		m := bootEntry.FindStringSubmatch(file.Name())
+	for _, name := range names {
+		m := bootEntry.FindStringSubmatch(name)
 		if m == nil {
 			continue
 		}
@@ -191,7 +217,7 @@ func (f *Firmware) entry() (number uint16, option []byte, err error) {
 			continue
 		}
 		taken[n] = true
-		if option, err := variables(f.Variables).get("Boot"+m[1], global); err == nil && isOurs(option) {
+		if option, err := v.value(name); err == nil && isOurs(option) {
 			return n, option, nil
 		}
 	}
@@ -205,15 +231,15 @@ func (f *Firmware) entry() (number uint16, option []byte, err error) {
 
 // Untry implements update.Firmware. It leaves a BootNext of somebody else alone.
 func (f *Firmware) Untry() error {
-	v := variables(f.Variables)
-	next, err := v.get("BootNext", global)
+	v := f.keeper()
+	next, err := v.value("BootNext")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	number, option, err := f.entry()
+	number, option, err := entry(v)
 	if err != nil {
 		return err
 	}

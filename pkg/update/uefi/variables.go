@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -51,6 +52,24 @@ func (v variables) get(name, vendor string) ([]byte, error) {
 	}
 	return b[4:n], nil
 }
+
+// names implements keeper.
+func (v variables) names() ([]string, error) {
+	files, err := os.ReadDir(string(v))
+	if err != nil {
+		return nil, fmt.Errorf("list the EFI variables: %w", err)
+	}
+	var names []string
+	for _, file := range files {
+		if name, ok := strings.CutSuffix(file.Name(), "-"+global); ok {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// value implements keeper.
+func (v variables) value(name string) ([]byte, error) { return v.get(name, global) }
 
 // set stores a variable of the global vendor and reads it back: there are
 // firmwares that say that they did.
