@@ -51,12 +51,18 @@ type Kernel struct {
 	// Target is the make target, Image what it leaves in the build tree.
 	Target string `yaml:"target"`
 	Image  string `yaml:"image"`
+	// Patches are diffs of the source relative to board/, in their order.
+	Patches []string `yaml:"patches"`
+	// DeviceTrees are built too, relative to the architecture's boot/dts.
+	DeviceTrees []string `yaml:"deviceTrees"`
 }
 
 // Firmware says by which ways machines of the board start the OS file. A disk
 // image serves all of the ways that its board names.
 type Firmware struct {
 	EFI *EFI `yaml:"efi"`
+	// RaspberryPi takes EFI's place.
+	RaspberryPi *RaspberryPi `yaml:"raspberryPi"`
 }
 
 // EFI is UEFI: the firmware starts systemd-boot, which starts a slot's OS file.
@@ -158,13 +164,17 @@ func (b *Board) validate() error {
 		errs = append(errs, fmt.Errorf("osFile: goalMiB %d and limitMiB %d: want 0 < goal <= limit <= 512", b.OSFile.GoalMiB, b.OSFile.LimitMiB))
 	}
 	errs = append(errs, validPaths(append([]string{b.Kernel.Image}, b.Kernel.Fragments...)...)...)
+	errs = append(errs, validPaths(append(append([]string(nil), b.Kernel.Patches...), b.Kernel.DeviceTrees...)...)...)
 	errs = append(errs, b.Firmware.validate()...)
 	return errors.Join(append(errs, b.Disk.validate()...)...)
 }
 
 func (f *Firmware) validate() (errs []error) {
-	if f.EFI == nil {
-		return []error{errors.New("firmware: no way to start the OS file: want efi")}
+	if (f.EFI == nil) == (f.RaspberryPi == nil) {
+		return []error{errors.New("firmware: want one way to start the OS file, efi or raspberryPi")}
+	}
+	if f.RaspberryPi != nil {
+		return f.RaspberryPi.validate()
 	}
 	errs = append(errs, f.EFI.Stub.validate("firmware.efi.stub")...)
 	errs = append(errs, f.EFI.Loader.validate("firmware.efi.loader")...)

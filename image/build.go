@@ -64,6 +64,8 @@ type builder struct {
 	board           *board.Board
 	version         Version
 	log             *progress
+	// firmware is the directory with the files of a Raspberry Pi's firmware package.
+	firmware string
 }
 
 // Build builds the files for a board. They appear in the output directory one
@@ -119,7 +121,11 @@ func (b *builder) assemble(ctx context.Context, p *parts) (*Result, error) {
 	}
 	efi := filepath.Join(b.work, OSFile)
 	err = b.log.step("OS file", func() (string, error) {
-		err := b.writeOSFile(efi, p, ramfs.Data)
+		write := b.writeOSFile
+		if b.board.Firmware.RaspberryPi != nil {
+			write = b.writePieces
+		}
+		err := write(efi, p, ramfs.Data)
 		return sizeOf(efi), err
 	})
 	if err != nil {
@@ -137,7 +143,7 @@ func (b *builder) assemble(ctx context.Context, p *parts) (*Result, error) {
 		return nil, err
 	}
 	return res, b.log.step("disk image", func() (string, error) {
-		spec := disk.Spec{Board: b.board, OSFile: efi, Loader: p.loader.File, Time: b.version.Time, Config: b.config}
+		spec := disk.Spec{Board: b.board, OSFile: efi, Loader: p.loader.File, Time: b.version.Time, Config: b.config, Firmware: b.firmware}
 		if err := disk.Write(filepath.Join(b.out, DiskImage), spec); err != nil {
 			return "", err
 		}
@@ -164,6 +170,11 @@ func (b *builder) writeOSFile(path string, p *parts, ramfs []byte) error {
 	if err != nil {
 		return err
 	}
+	return b.keepOSFile(path, data)
+}
+
+// keepOSFile stores an OS file that is not too large.
+func (b *builder) keepOSFile(path string, data []byte) error {
 	if limit := b.board.OSFile.LimitMiB << 20; int64(len(data)) > limit {
 		return fmt.Errorf("the OS file has %s, the limit is %s: see where it goes with `mycelium image sizes`", mebibytes(int64(len(data))), mebibytes(limit))
 	}

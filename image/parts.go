@@ -161,6 +161,7 @@ func (b *builder) buildKernel(ctx context.Context) (component.Component, error) 
 	k := b.board.Kernel
 	c, _, err := kernel.Build(ctx, b.repo, kernel.Spec{
 		Source: k.Source, Fragments: k.Fragments, Target: k.Target, Image: k.Image, Arch: b.board.Arch,
+		Patches: k.Patches, DeviceTrees: k.DeviceTrees,
 	})
 	return c, err
 }
@@ -185,6 +186,9 @@ func kernelRelease(image []byte, version string) string {
 
 // fetchLoader returns the boot stub and the boot loader.
 func (b *builder) fetchLoader(ctx context.Context) ([]component.Component, error) {
+	if b.board.Firmware.RaspberryPi != nil {
+		return b.fetchRaspberryPi(ctx)
+	}
 	lock, err := debian.Load(filepath.Join(b.repo, debian.LockPath))
 	if err != nil {
 		return nil, err

@@ -171,16 +171,25 @@ func keepFetched(path string, l source.Location, doc []byte) error {
 
 // readFromFAT reads one file of a FAT file system that is otherwise not mounted.
 func readFromFAT(device, name string) (b []byte, err error) {
+	err = withFAT(device, readonly, func(dir string) error {
+		b, err = readLimited(filepath.Join(dir, name))
+		return err
+	})
+	return b, err
+}
+
+// withFAT calls use with a directory where a FAT file system is mounted meanwhile.
+func withFAT(device string, flags uintptr, use func(dir string) error) (err error) {
 	if err := os.MkdirAll(efiMount, 0o700); err != nil {
-		return nil, err
+		return err
 	}
-	if err := unix.Mount(device, efiMount, "vfat", nosuid|nodev|noexec|readonly, ""); err != nil {
-		return nil, fmt.Errorf("mount %s: %w: is it a FAT file system, and whole?", device, err)
+	if err := unix.Mount(device, efiMount, "vfat", nosuid|nodev|noexec|unix.MS_NOATIME|flags, ""); err != nil {
+		return fmt.Errorf("mount %s: %w: is it a FAT file system, and whole?", device, err)
 	}
 	defer func() {
 		err = errors.Join(err, unix.Unmount(efiMount, unix.MNT_DETACH), os.Remove(efiMount))
 	}()
-	return readLimited(efiMount + "/" + name)
+	return use(efiMount)
 }
 
 // readLimited reads a file that config.Parse may refuse for its size.

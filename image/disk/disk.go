@@ -44,6 +44,8 @@ type Spec struct {
 	OSFile string
 	// Loader is the path of the boot loader.
 	Loader string
+	// Firmware is the directory with the files of a Raspberry Pi's firmware package.
+	Firmware string
 	// Time is given to every file.
 	Time time.Time
 	// Config is the machine configuration that the image carries; ExampleConfig
@@ -94,6 +96,9 @@ func Write(path string, s Spec) (err error) {
 // table lays out the partitions one behind the other. Every identifier follows
 // from the board's name, so that the same image is built twice.
 func (s Spec) table() (*gpt.Table, error) {
+	if s.Board.Firmware.RaspberryPi != nil {
+		return s.mbrTable()
+	}
 	total := int64(2 * mib) // the table's two copies, each within an alignment unit
 	for _, p := range s.Board.Disk.Partitions {
 		total += p.SizeMiB * mib
@@ -116,9 +121,12 @@ func (s Spec) table() (*gpt.Table, error) {
 }
 
 // fill writes what partition p holds from the start.
-func (s Spec) fill(w io.WriterAt, t *gpt.Table, p gpt.Partition) error {
+func (s Spec) fill(w *os.File, t *gpt.Table, p gpt.Partition) error {
 	if p.Type == gpt.State || p.Type == gpt.Data {
 		return nil // init makes their file systems
+	}
+	if s.Board.Firmware.RaspberryPi != nil && p.Type == gpt.XBOOTLDR {
+		return s.fillPieces(w, t, p)
 	}
 	fs, err := fat.New(fat.Config{
 		Size: t.Bytes(p), Label: p.Name, ID: binary.LittleEndian.Uint32(p.ID[:]), Time: s.Time, Start: t.Offset(p),
@@ -128,7 +136,7 @@ func (s Spec) fill(w io.WriterAt, t *gpt.Table, p gpt.Partition) error {
 	}
 	switch p.Type {
 	case gpt.ESP:
-		err = s.fillESP(fs)
+		err = s.fillESP(fs, t)
 	case gpt.XBOOTLDR:
 		err = addFile(fs, slotFile, s.OSFile)
 	}
@@ -138,11 +146,12 @@ func (s Spec) fill(w io.WriterAt, t *gpt.Table, p gpt.Partition) error {
 	return fs.Write(io.NewOffsetWriter(w, t.Offset(p)))
 }
 
-func (s Spec) fillESP(fs *fat.FS) error {
-	if err := addFile(fs, s.Board.Firmware.EFI.Loader.Install, s.Loader); err != nil {
-		return err
+func (s Spec) fillESP(fs *fat.FS, t *gpt.Table) error {
+	loader := s.addLoader
+	if s.Board.Firmware.RaspberryPi != nil {
+		loader = s.addFirmware
 	}
-	if err := fs.AddBytes("loader/loader.conf", LoaderConf); err != nil {
+	if err := loader(fs, t); err != nil {
 		return err
 	}
 	config := s.Config
@@ -150,6 +159,14 @@ func (s Spec) fillESP(fs *fat.FS) error {
 		config = ExampleConfig
 	}
 	return fs.AddBytes("mycelium.yaml", config)
+}
+
+// addLoader adds the boot loader and its configuration.
+func (s Spec) addLoader(fs *fat.FS, _ *gpt.Table) error {
+	if err := addFile(fs, s.Board.Firmware.EFI.Loader.Install, s.Loader); err != nil {
+		return err
+	}
+	return fs.AddBytes("loader/loader.conf", LoaderConf)
 }
 
 // addFile adds the file at path under name.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 
 	"github.com/digital-mycelium/os/pkg/gpt"
 )
@@ -54,17 +55,16 @@ func View(r io.ReaderAt, diskBytes int64) (*gpt.Table, error) {
 		if !ok || n.Type == gpt.State && p.Type != Linux {
 			return nil, fmt.Errorf("partition %d of type %#02x is none of Digital Mycelium OS: %w", p.Number, p.Type, ErrNoTable)
 		}
-		n.Number, n.ID = p.Number, partitionID(p.Number)
+		n.Number, n.ID = p.Number, ID(p.Number)
 		n.First, n.Last = uint64(p.First), p.end()-1
 		v.Partitions = append(v.Partitions, n)
 	}
 	return v, nil
 }
 
-// partitionID gives a partition an identifier: an MBR has none.
-func partitionID(number int) gpt.GUID {
-	return gpt.DeriveGUID("mbr", fmt.Sprint(number))
-}
+// ID returns the identifier that View gives to the partition with a number: an MBR has
+// none.
+func ID(number int) gpt.GUID { return gpt.DeriveGUID("mbr", strconv.Itoa(number)) }
 
 // NewView returns an empty table with labels and types for a disk of diskBytes bytes,
 // which is written as an MBR.
