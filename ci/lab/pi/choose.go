@@ -74,7 +74,7 @@ func Choose(ctx context.Context, path string, model Model, tryboot bool) (*Boot,
 }
 
 // autoboot returns the partition that autoboot.txt names, and its tryboot_a_b.
-func autoboot(ctx context.Context, d *disk, first partition, model Model, tryboot bool) (number int, ab bool, err error) {
+func autoboot(ctx context.Context, d *card, first partition, model Model, tryboot bool) (number int, ab bool, err error) {
 	text, err := d.read(ctx, first, "autoboot.txt")
 	if errors.Is(err, errNoFile) {
 		return 1, false, nil
@@ -99,7 +99,7 @@ func autoboot(ctx context.Context, d *disk, first partition, model Model, tryboo
 func padded(text []byte) string { return strings.TrimRight(string(text), "#") }
 
 // load reads what config.txt names.
-func (b *Boot) load(ctx context.Context, d *disk, p partition, model Model) error {
+func (b *Boot) load(ctx context.Context, d *card, p partition, model Model) error {
 	for _, name := range []string{"os_prefix", "upstream_kernel", "dtoverlay", "dtparam", "include", "ramfsfile", "auto_initramfs", "kernel_address", "start_file", "gpu_mem"} {
 		if _, ok := b.Settings[name]; ok {
 			return fmt.Errorf("config.txt: %s is not simulated", name)

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// disk is a disk image as the field's tools see it.
-type disk struct {
+// card is a disk image as the field's tools see it.
+type card struct {
 	path       string
 	partitions []partition
 }
@@ -22,7 +22,7 @@ type partition struct {
 }
 
 // openDisk reads the partition table with sfdisk.
-func openDisk(ctx context.Context, path string) (*disk, error) {
+func openDisk(ctx context.Context, path string) (*card, error) {
 	out, err := run(ctx, "fdisk", "sfdisk", "--json", path)
 	if err != nil {
 		return nil, err
@@ -40,11 +40,11 @@ func openDisk(ctx context.Context, path string) (*disk, error) {
 	if t := table.PartitionTable; t.Label != "dos" || t.SectorSize != 512 {
 		return nil, fmt.Errorf("a partition table %q with sectors of %d bytes: want an MBR", t.Label, t.SectorSize)
 	}
-	return &disk{path, table.PartitionTable.Partitions}, nil
+	return &card{path, table.PartitionTable.Partitions}, nil
 }
 
 // fat returns the FAT partition with a number.
-func (d *disk) fat(number int) (partition, error) {
+func (d *card) fat(number int) (partition, error) {
 	if number < 1 || number > 4 {
 		return partition{}, fmt.Errorf("partition %d: the firmware starts 1 to 4", number)
 	}
@@ -65,7 +65,7 @@ func (d *disk) fat(number int) (partition, error) {
 var errNoFile = errors.New("no such file")
 
 // read returns a file's content.
-func (d *disk) read(ctx context.Context, p partition, name string) ([]byte, error) {
+func (d *card) read(ctx context.Context, p partition, name string) ([]byte, error) {
 	image := fmt.Sprintf("%s@@%d", d.path, p.Start*512)
 	if _, err := run(ctx, "mtools", "mdir", "-i", image, "::"+name); err != nil {
 		return nil, fmt.Errorf("%s: %w (%w)", name, errNoFile, err)

@@ -72,6 +72,11 @@ func AskedToTry(path string) (bool, error) {
 
 // PutConfig writes the machine's configuration to the boot partition of a disk image.
 func PutConfig(ctx context.Context, path string, config []byte) error {
+	return putFile(ctx, path, "mycelium.yaml", config)
+}
+
+// putFile writes a file on the boot partition of a disk image.
+func putFile(ctx context.Context, path, name string, content []byte) error {
 	d, err := openDisk(ctx, path)
 	if err != nil {
 		return err
@@ -80,10 +85,10 @@ func PutConfig(ctx context.Context, path string, config []byte) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "mcopy", "-o", "-i", fmt.Sprintf("%s@@%d", path, p.Start*512), "-", "::mycelium.yaml")
-	cmd.Stdin = bytes.NewReader(config)
+	cmd := exec.CommandContext(ctx, "mcopy", "-o", "-i", fmt.Sprintf("%s@@%d", path, p.Start*512), "-", "::"+name)
+	cmd.Stdin = bytes.NewReader(content)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("write the configuration: mcopy: %w: %s", err, out)
+		return fmt.Errorf("write %s: mcopy: %w: %s", name, err, out)
 	}
 	return nil
 }
