@@ -16,6 +16,7 @@ import (
 	"github.com/digital-mycelium/os/cmd/init/internal/disk"
 	"github.com/digital-mycelium/os/pkg/gpt"
 	"github.com/digital-mycelium/os/pkg/mbr"
+	"github.com/digital-mycelium/os/pkg/update/tryboot"
 )
 
 // bootDisk is the disk that holds our partitions. Without one its table is nil
@@ -48,7 +49,7 @@ const (
 func findBootDisk(ctx context.Context, log *slog.Logger) *bootDisk {
 	loader := loaderPartitions()
 	patience := diskPatience
-	if len(loader) > 0 {
+	if len(loader) > 0 || startedFromDisk(tryboot.Bootloader) {
 		patience = loaderDiskPatience
 	}
 	for end := time.Now().Add(patience); ; {

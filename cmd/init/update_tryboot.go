@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,6 +20,20 @@ const (
 	// runningLink leads to the loop device that shows the OS file that runs as one.
 	runningLink = "/run/os.efi"
 )
+
+// startedFromDisk says whether a Raspberry Pi's firmware, whose answers are in dir, read
+// this system from a disk. A USB disk may be there seconds later than the system.
+func startedFromDisk(dir string) bool {
+	mode, err := os.ReadFile(filepath.Join(dir, "boot-mode"))
+	if err != nil || len(mode) != 4 {
+		return false
+	}
+	switch binary.BigEndian.Uint32(mode) { // Raspberry Pi documentation, BOOT_ORDER
+	case 1, 4, 5, 6: // SD card, USB, USB of the Compute Module, NVMe
+		return true
+	}
+	return false
+}
 
 // openTryboot returns the firmware of a Raspberry Pi that started this system from a
 // slot, and the slots.

@@ -228,7 +228,7 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var file = make(memory, size/64)
+	file := make(memory, size/64)
 	if err := table.Resize(int64(len(file))); err != nil {
 		t.Fatal(err)
 	}
