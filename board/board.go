@@ -51,6 +51,10 @@ type Kernel struct {
 	// Target is the make target, Image what it leaves in the build tree.
 	Target string `yaml:"target"`
 	Image  string `yaml:"image"`
+	// Patches are diffs of the source relative to board/, in their order.
+	Patches []string `yaml:"patches"`
+	// DeviceTrees are built too, relative to the architecture's boot/dts.
+	DeviceTrees []string `yaml:"deviceTrees"`
 }
 
 // Firmware says by which ways machines of the board start the OS file. A disk
@@ -62,6 +66,8 @@ type Firmware struct {
 	// UBoot is on the disk where the machine has no firmware of its own; it is what
 	// offers EFI then.
 	UBoot *UBoot `yaml:"uboot"`
+	// RaspberryPi takes EFI's place.
+	RaspberryPi *RaspberryPi `yaml:"raspberryPi"`
 }
 
 // EFI is UEFI: the firmware starts systemd-boot, which starts a slot's OS file.
@@ -166,6 +172,7 @@ func (b *Board) validate() error {
 		errs = append(errs, fmt.Errorf("osFile: goalMiB %d and limitMiB %d: want 0 < goal <= limit <= 512", b.OSFile.GoalMiB, b.OSFile.LimitMiB))
 	}
 	errs = append(errs, validPaths(append([]string{b.Kernel.Image}, b.Kernel.Fragments...)...)...)
+	errs = append(errs, validPaths(append(append([]string(nil), b.Kernel.Patches...), b.Kernel.DeviceTrees...)...)...)
 	errs = append(errs, b.Firmware.validate()...)
 	if b.Firmware.BIOS != nil {
 		errs = append(errs, b.Firmware.BIOS.validate(b.Disk)...)
@@ -177,8 +184,11 @@ func (b *Board) validate() error {
 }
 
 func (f *Firmware) validate() (errs []error) {
-	if f.EFI == nil {
-		return []error{errors.New("firmware: no way to start the OS file: want efi")}
+	if (f.EFI == nil) == (f.RaspberryPi == nil) {
+		return []error{errors.New("firmware: want one way to start the OS file, efi or raspberryPi")}
+	}
+	if f.RaspberryPi != nil {
+		return f.RaspberryPi.validate()
 	}
 	errs = append(errs, f.EFI.Stub.validate("firmware.efi.stub")...)
 	errs = append(errs, f.EFI.Loader.validate("firmware.efi.loader")...)

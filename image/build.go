@@ -68,6 +68,8 @@ type builder struct {
 	board           *board.Board
 	version         Version
 	log             *progress
+	// firmware is the directory with the files of a Raspberry Pi's firmware package.
+	firmware string
 }
 
 // Build builds the files for a board. They appear in the output directory one
@@ -129,7 +131,11 @@ func (b *builder) assemble(ctx context.Context, p *parts) (*Result, error) {
 	}
 	efi := filepath.Join(b.work, OSFile)
 	err = b.log.step("OS file", func() (string, error) {
-		err := b.writeOSFile(efi, p, ramfs.Data)
+		write := b.writeOSFile
+		if b.board.Firmware.RaspberryPi != nil {
+			write = b.writePieces
+		}
+		err := write(efi, p, ramfs.Data)
 		return sizeOf(efi), err
 	})
 	if err != nil {
@@ -147,7 +153,7 @@ func (b *builder) assemble(ctx context.Context, p *parts) (*Result, error) {
 		return nil, err
 	}
 	return res, b.log.step("disk image", func() (string, error) {
-		spec := disk.Spec{Board: b.board, OSFile: efi, Boot: p.boot, UBoot: b.placedUBoot(p.uboot), Time: b.version.Time, Config: b.config}
+		spec := disk.Spec{Board: b.board, OSFile: efi, Boot: p.boot, UBoot: b.placedUBoot(p.uboot), Time: b.version.Time, Config: b.config, Firmware: b.firmware}
 		if err := disk.Write(filepath.Join(b.out, DiskImage), spec); err != nil {
 			return "", err
 		}
@@ -175,6 +181,11 @@ func (b *builder) writeOSFile(path string, p *parts, ramfs []byte) error {
 	if err != nil {
 		return err
 	}
+	return b.keepOSFile(path, data)
+}
+
+// keepOSFile stores an OS file that is not too large.
+func (b *builder) keepOSFile(path string, data []byte) error {
 	if limit := b.board.OSFile.LimitMiB << 20; int64(len(data)) > limit {
 		return fmt.Errorf("the OS file has %s, the limit is %s: see where it goes with `mycelium image sizes`", mebibytes(int64(len(data))), mebibytes(limit))
 	}

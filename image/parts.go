@@ -43,9 +43,14 @@ type parts struct {
 	boot string
 }
 
-// all returns every part. The loader is among the root's.
+// all returns every part. The loader is among the root's where a system can install
+// itself.
 func (p *parts) all() []component.Component {
-	return slices.Concat([]component.Component{p.kernel, p.stub, p.init}, p.bios, p.uboot, p.root)
+	own := []component.Component{p.kernel, p.stub, p.init}
+	if p.boot == "" {
+		own = append(own, p.loader)
+	}
+	return slices.Concat(own, p.bios, p.uboot, p.root)
 }
 
 // partStep builds or fetches some of the parts.
@@ -124,6 +129,9 @@ const bootDir = "/share/boot/"
 
 // bootFiles puts what a disk needs beside the OS file into the root.
 func (b *builder) bootFiles(p *parts) (string, error) {
+	if b.board.Firmware.EFI == nil {
+		return "none", nil // its disks are written as images alone
+	}
 	p.boot = filepath.Join(b.work, "boot")
 	loaders := disk.Loaders{EFI: p.loader.File}
 	for _, c := range p.bios {
@@ -205,6 +213,7 @@ func (b *builder) buildKernel(ctx context.Context) (component.Component, error) 
 	k := b.board.Kernel
 	c, _, err := kernel.Build(ctx, b.repo, kernel.Spec{
 		Source: k.Source, Fragments: k.Fragments, Target: k.Target, Image: k.Image, Arch: b.board.Arch,
+		Patches: k.Patches, DeviceTrees: k.DeviceTrees,
 	})
 	return c, err
 }
@@ -229,6 +238,9 @@ func kernelRelease(image []byte, version string) string {
 
 // fetchLoader returns the boot stub and the boot loader.
 func (b *builder) fetchLoader(ctx context.Context) ([]component.Component, error) {
+	if b.board.Firmware.RaspberryPi != nil {
+		return b.fetchRaspberryPi(ctx)
+	}
 	lock, err := debian.Load(filepath.Join(b.repo, debian.LockPath))
 	if err != nil {
 		return nil, err

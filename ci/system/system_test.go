@@ -43,6 +43,7 @@ func TestSystem(t *testing.T) {
 		{"rollout", rollout},
 		{"pc", pc},
 		{"arm64", arm64Boards},
+		{"rpi", raspberryPi},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			defer suite.Times.Start(t)()

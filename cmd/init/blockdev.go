@@ -15,6 +15,8 @@ import (
 
 	"github.com/digital-mycelium/os/cmd/init/internal/disk"
 	"github.com/digital-mycelium/os/pkg/gpt"
+	"github.com/digital-mycelium/os/pkg/mbr"
+	"github.com/digital-mycelium/os/pkg/update/tryboot"
 )
 
 // bootDisk is the disk that holds our partitions. Without one its table is nil
@@ -50,7 +52,7 @@ func findBootDisk(ctx context.Context, log *slog.Logger, c cmdline) *bootDisk {
 		loader = append(loader, c.partition)
 	}
 	patience := diskPatience
-	if len(loader) > 0 {
+	if len(loader) > 0 || startedFromDisk(tryboot.Bootloader) {
 		patience = loaderDiskPatience
 	}
 	for end := time.Now().Add(patience); ; {
@@ -131,7 +133,14 @@ func readTable(name string, size int64) (*gpt.Table, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return gpt.Read(f, size)
+	t, err := gpt.Read(f, size)
+	if !errors.Is(err, gpt.ErrNoTable) {
+		return t, err
+	}
+	if t, err = mbr.View(f, size); errors.Is(err, mbr.ErrNoTable) {
+		return nil, gpt.ErrNoTable
+	}
+	return t, err
 }
 
 // Operations of the BLKPG ioctl (linux/blkpg.h).

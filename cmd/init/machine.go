@@ -45,6 +45,8 @@ type machine struct {
 	member    *membership.Membership // nil when it could not be opened
 	pods      *pods
 	updates   *updates.Agent // nil when the machine cannot be updated in place
+	// rebootArgument is what the firmware is to be told by a reboot; nil for nothing.
+	rebootArgument func() string
 
 	ownWorkloads workloadSource
 

@@ -140,7 +140,10 @@ func rootFormat(path string) (string, error) {
 //
 // Direct I/O is not asked for: the initramfs is memory already and has none;
 // the kernel reads from its pages without keeping a copy.
-func attachLoop(path string) (string, error) {
+func attachLoop(path string) (string, error) { return attachLoopRange(path, 0, 0) }
+
+// attachLoopRange is attachLoop for size bytes from offset on; 0 means all.
+func attachLoopRange(path string, offset, size int64) (string, error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return "", fmt.Errorf("find a loop device (does the kernel have any?): %w", err)
@@ -161,7 +164,7 @@ func attachLoop(path string) (string, error) {
 		return "", err
 	}
 	defer loop.Close()
-	cfg := unix.LoopConfig{Fd: uint32(file.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_READ_ONLY}}
+	cfg := unix.LoopConfig{Fd: uint32(file.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_READ_ONLY, Offset: uint64(offset), Sizelimit: uint64(size)}}
 	copy(cfg.Info.File_name[:], path)
 	if err := unix.IoctlLoopConfigure(int(loop.Fd()), &cfg); err != nil {
 		return "", fmt.Errorf("attach %s to %s: %w", path, device, err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -58,11 +59,15 @@ func (m *machine) finish(a action) {
 	if a == actionPowerOff {
 		word, command = "powering off", unix.LINUX_REBOOT_CMD_POWER_OFF
 	}
-	m.console.event(api.ConsoleEvent{Kind: api.EventShutdown, Text: word})
+	argument := ""
+	if a == actionReboot && m.rebootArgument != nil {
+		argument = m.rebootArgument()
+	}
+	m.console.event(api.ConsoleEvent{Kind: api.EventShutdown, Text: strings.TrimSpace(word + " " + argument)})
 	m.console.flush(2 * time.Second)
 	m.watchdog.disarm(m.log)
 	unix.Sync()
-	if err := unix.Reboot(command); err != nil {
+	if err := reboot(command, argument); err != nil {
 		m.console.print("reboot: " + err.Error())
 	}
 	select {}
@@ -202,4 +207,18 @@ func parseMountinfo(line string) (target string, ok bool) {
 // unescapeMount undoes mountinfo's octal escapes of white space and backslash.
 func unescapeMount(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
+
+// reboot is reboot(2), with an argument for the firmware if there is one.
+func reboot(command int, argument string) error {
+	if argument == "" {
+		return unix.Reboot(command)
+	}
+	text, err := unix.BytePtrFromString(argument)
+	if err != nil {
+		return err
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_REBOOT, unix.LINUX_REBOOT_MAGIC1, unix.LINUX_REBOOT_MAGIC2,
+		unix.LINUX_REBOOT_CMD_RESTART2, uintptr(unsafe.Pointer(text)), 0, 0)
+	return errno
 }

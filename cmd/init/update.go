@@ -52,7 +52,7 @@ func (m *machine) openUpdates(context.Context) error {
 	}
 	agent, next, err := updates.Boot(updates.Options{
 		Slots: slots, State: identityDir, Work: updateWork, Board: boardName(m.cmdline),
-		Running: runningMount + "/" + slotFile,
+		Running: m.runningFile(),
 		Config:  func() config.Update { return m.config().Update },
 		Network: m.networkID,
 		Key:     m.publicKey,
@@ -109,6 +109,9 @@ func (m *machine) updateSlots() (update.Config, error) {
 	if m.disk.table == nil {
 		return update.Config{}, errors.New("there is no boot disk")
 	}
+	if m.disk.table.Keeper != nil {
+		return m.trybootSlots()
+	}
 	c := update.Config{
 		Journal: update.FileJournal(updateJournal), Slots: map[string]update.Content{},
 		Release: update.Release{Version: m.version}, Now: time.Now,
@@ -154,6 +157,9 @@ func (m *machine) showRunningSlot(f update.Firmware) error {
 	p, ok := m.slotPartition(label)
 	if !ok {
 		return fmt.Errorf("the disk has no partition %s", label)
+	}
+	if m.disk.table.Keeper != nil {
+		return m.showRunningPieces(p)
 	}
 	if err := os.MkdirAll(runningMount, 0o700); err != nil {
 		return err

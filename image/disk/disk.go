@@ -43,6 +43,8 @@ type Spec struct {
 	Boot string
 	// UBoot are the files that stand outside of all partitions.
 	UBoot []Placed
+	// Firmware is the directory with the files of a Raspberry Pi's firmware package.
+	Firmware string
 	// Time is given to every file.
 	Time time.Time
 	// Config is the machine configuration that the image carries; ExampleConfig
@@ -124,7 +126,7 @@ func WriteBoot(dir string, b *board.Board, loaders Loaders) (names []string, err
 
 // Write writes the image to path, which appears only when it is whole.
 func Write(path string, s Spec) (err error) {
-	content, err := s.content()
+	size, fill, err := s.content()
 	if err != nil {
 		return err
 	}
@@ -144,13 +146,10 @@ func Write(path string, s Spec) (err error) {
 	if err := f.Chmod(mode); err != nil {
 		return err
 	}
-	if err := f.Truncate(content.Layout.Bytes()); err != nil {
+	if err := f.Truncate(size); err != nil {
 		return fmt.Errorf("size the disk image: %w", err)
 	}
-	if err := placeAll(f, s.UBoot, s.Board.Disk.StartMiB<<20/sectorSize); err != nil {
-		return err
-	}
-	if _, err := disklayout.Write(f, content, s.id); err != nil {
+	if err := fill(f); err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
@@ -167,25 +166,36 @@ func (s Spec) id(what, label string) gpt.GUID {
 	return gpt.DeriveGUID(what, s.Board.Name, label)
 }
 
-func (s Spec) content() (disklayout.Content, error) {
+// content returns the disk's size in bytes, and what fills a file of that size.
+func (s Spec) content() (size int64, fill func(*os.File) error, err error) {
+	if s.Board.Firmware.RaspberryPi != nil {
+		return s.raspberryPi()
+	}
 	layout, err := os.ReadFile(filepath.Join(s.Boot, disklayout.LayoutFile))
 	if err != nil {
-		return disklayout.Content{}, fmt.Errorf("read the disk's layout: %w", err)
+		return 0, nil, fmt.Errorf("read the disk's layout: %w", err)
 	}
 	l, err := disklayout.Parse(layout)
 	if err != nil {
-		return disklayout.Content{}, err
+		return 0, nil, err
 	}
 	st, err := os.Stat(s.OSFile)
 	if err != nil {
-		return disklayout.Content{}, err
+		return 0, nil, err
 	}
-	config := s.Config
-	if len(config) == 0 {
-		config = ExampleConfig
-	}
-	return disklayout.Content{
-		Layout: l, Source: os.DirFS(s.Boot), Config: config, Time: s.Time, OSFileSize: st.Size(),
+	content := disklayout.Content{
+		Layout: l, Source: os.DirFS(s.Boot), Config: s.config(), Time: s.Time, OSFileSize: st.Size(),
 		OpenOSFile: func() (io.ReadCloser, error) { return os.Open(s.OSFile) },
+	}
+	return l.Bytes(), func(f *os.File) error {
+		_, err := disklayout.Write(f, content, s.id)
+		return errors.Join(err, placeAll(f, s.UBoot, s.Board.Disk.StartMiB<<20/sectorSize))
 	}, nil
+}
+
+func (s Spec) config() []byte {
+	if len(s.Config) == 0 {
+		return ExampleConfig
+	}
+	return s.Config
 }

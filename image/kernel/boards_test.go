@@ -17,7 +17,7 @@ func TestOptionsAreSet(t *testing.T) {
 		}
 		config, err := Config(t.Context(), "../..", Spec{
 			Source: b.Kernel.Source, Fragments: b.Kernel.Fragments,
-			Target: b.Kernel.Target, Image: b.Kernel.Image, Arch: b.Arch,
+			Target: b.Kernel.Target, Image: b.Kernel.Image, Arch: b.Arch, Patches: b.Kernel.Patches,
 		})
 		if err != nil {
 			t.Errorf("board %s: %v", name, err)

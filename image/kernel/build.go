@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,11 @@ func (s *source) compile(ctx context.Context, config string) (string, error) {
 				return err
 			}
 			jobs := fmt.Sprintf("-j%d", runtime.NumCPU())
-			if err := s.make(ctx, tree, jobs, s.spec.Target); err != nil {
+			targets := append([]string{jobs, s.spec.Target}, s.spec.DeviceTrees...)
+			if err := s.make(ctx, tree, targets...); err != nil {
+				return err
+			}
+			if err := s.copyTrees(tree, filepath.Join(dir, treeDir)); err != nil {
 				return err
 			}
 			if err := copyFile(config, filepath.Join(dir, configFile)); err != nil {
@@ -92,9 +97,33 @@ func (s *source) compile(ctx context.Context, config string) (string, error) {
 	})
 }
 
+// copyTrees copies the device trees to dir.
+func (s *source) copyTrees(tree, dir string) error {
+	if len(s.spec.DeviceTrees) == 0 {
+		return nil
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range s.spec.DeviceTrees {
+		from := filepath.Join(tree, "arch", arches[s.spec.Arch].dir, "boot/dts", name)
+		if err := copyFile(from, filepath.Join(dir, filepath.Base(name))); err != nil {
+			return fmt.Errorf("device tree %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // key starts a cache key with what every step depends on.
 func (s *source) key(name string, version int) *cache.Key {
-	return cache.NewKey(name, version).
+	key := cache.NewKey(name, version)
+	for i, p := range s.patches {
+		key.Add("patch "+s.spec.Patches[i], string(p))
+	}
+	for _, t := range s.spec.DeviceTrees {
+		key.Add("device tree", t)
+	}
+	return key.
 		Add("source", s.pkg.Files[0].SHA256).
 		Add("arch", s.spec.Arch).
 		Add("target", s.spec.Target).
@@ -121,6 +150,13 @@ func (s *source) withTree(ctx context.Context, use func(tree string) error) (err
 	out, err := exec.CommandContext(ctx, "tar", "-xJf", archive, "-C", tree, "--strip-components=1", "--no-same-owner").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("unpack the kernel source: tar: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	for i, diff := range s.patches {
+		cmd := exec.CommandContext(ctx, "patch", "--strip=1", "--fuzz=0", "--force", "--silent", "--directory="+tree)
+		cmd.Stdin = bytes.NewReader(diff)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("apply %s to the kernel source: patch: %w: %s", s.spec.Patches[i], err, strings.TrimSpace(string(out)))
+		}
 	}
 	return use(tree)
 }

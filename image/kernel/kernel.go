@@ -34,6 +34,16 @@ type Spec struct {
 	Image string
 	// Arch is Go's name of the architecture: "amd64" or "arm64".
 	Arch string
+	// Patches are unified diffs relative to board/, applied in their order.
+	Patches []string
+	// DeviceTrees are built beside the image, relative to the architecture's
+	// boot/dts, e.g. "broadcom/bcm2711-rpi-4-b.dtb".
+	DeviceTrees []string
+}
+
+// DeviceTree returns the path of a device tree that was built beside the image c.
+func DeviceTree(c component.Component, name string) string {
+	return filepath.Join(filepath.Dir(c.File), treeDir, path.Base(name))
 }
 
 // arches says what the kernel and the tool chain call an architecture.
@@ -46,6 +56,7 @@ var arches = map[string]struct{ kbuild, dir, prefix string }{
 const (
 	imageFile  = "kernel"
 	configFile = "config"
+	treeDir    = "dtb"
 )
 
 // source is what a build starts from.
@@ -56,6 +67,7 @@ type source struct {
 	fragments []fragment
 	asked     options
 	compiler  string
+	patches   [][]byte
 }
 
 // Build returns the kernel image that spec describes, and the directory of its
@@ -115,6 +127,13 @@ func load(ctx context.Context, repoRoot string, spec Spec) (*source, error) {
 		s.fragments = append(s.fragments, f)
 	}
 	s.asked = merge(s.fragments)
+	for _, name := range spec.Patches {
+		b, err := os.ReadFile(filepath.Join(repoRoot, "board", name))
+		if err != nil {
+			return nil, fmt.Errorf("read the kernel patch: %w", err)
+		}
+		s.patches = append(s.patches, b)
+	}
 	lock, err := debian.Load(filepath.Join(repoRoot, debian.LockPath))
 	if err != nil {
 		return nil, err
@@ -136,9 +155,14 @@ func (s Spec) check() error {
 	if !filepath.IsLocal(s.Image) || path.Clean(s.Image) != s.Image {
 		return fmt.Errorf("image %q is not a path below the source", s.Image)
 	}
-	for _, f := range s.Fragments {
+	for _, f := range append(append([]string(nil), s.Fragments...), s.Patches...) {
 		if !filepath.IsLocal(f) {
-			return fmt.Errorf("fragment %q is not a path below board/", f)
+			return fmt.Errorf("fragment or patch %q is not a path below board/", f)
+		}
+	}
+	for _, f := range s.DeviceTrees {
+		if !filepath.IsLocal(f) || filepath.Ext(f) != ".dtb" {
+			return fmt.Errorf("device tree %q is not the path of a .dtb", f)
 		}
 	}
 	return nil

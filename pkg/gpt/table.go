@@ -3,6 +3,7 @@ package gpt
 import (
 	"errors"
 	"fmt"
+	"io"
 	"sort"
 	"unicode/utf16"
 )
@@ -55,12 +56,25 @@ type Table struct {
 	// Damage says what is wrong with one of the two copies on disk while the
 	// other is whole; nil when both are. Write repairs it.
 	Damage error
+	// Keeper keeps the table on a disk whose partition table is of another kind; nil
+	// for a GUID partition table.
+	Keeper Keeper
 
 	sectors    uint64 // of the disk, as far as the table knows it: backup header's LBA + 1
 	entriesLBA uint64 // of the primary copy
 	backupOnly bool   // the primary copy is damaged
 	count      int    // entries in the array
 	size       int    // bytes of an entry
+}
+
+// Keeper keeps a table as one of another kind.
+type Keeper interface {
+	// Write stores the table, so that a power cut leaves the old or the new one.
+	Write(t *Table, w io.WriterAt) error
+	// Free tells whether a new partition may have a number.
+	Free(number int) bool
+	// Room returns how many sectors before a partition with a number belong to the table.
+	Room(number int) uint64
 }
 
 // ErrNoSpace says that a partition does not fit on the disk.
@@ -153,6 +167,14 @@ func (t *Table) AddPartition(p Partition, size int64) (Partition, error) {
 		used[q.Number] = true
 		begin = max(begin, q.Last+1)
 	}
+	for p.Number = 1; used[p.Number] || t.Keeper != nil && p.Number <= t.count && !t.Keeper.Free(p.Number); p.Number++ {
+	}
+	if p.Number > t.count {
+		return Partition{}, fmt.Errorf("add partition %s: all %d entries are in use", p.Name, t.count)
+	}
+	if t.Keeper != nil {
+		begin += t.Keeper.Room(p.Number)
+	}
 	p.First = (begin + align - 1) / align * align
 	end := (t.LastUsable + 1) / align * align // first sector behind what may be used
 	want := (uint64(max(size, 0)) + Alignment - 1) / Alignment * align
@@ -169,11 +191,6 @@ func (t *Table) AddPartition(p Partition, size int64) (Partition, error) {
 	}
 	if p.ID.IsZero() {
 		p.ID = RandomGUID()
-	}
-	for p.Number = 1; used[p.Number]; p.Number++ {
-	}
-	if p.Number > t.count {
-		return Partition{}, fmt.Errorf("add partition %s: all %d entries are in use", p.Name, t.count)
 	}
 	before := t.Partitions
 	t.Partitions = append(append([]Partition(nil), before...), p)

@@ -18,6 +18,9 @@ func (t *Table) Write(w io.WriterAt) error {
 	if err := t.check(); err != nil {
 		return fmt.Errorf("write the partition table: %w", err)
 	}
+	if t.Keeper != nil {
+		return t.Keeper.Write(t, w)
+	}
 	array := t.encodeEntries()
 	last := t.sectors - 1
 	backup := t.encodeHeader(last, 1, last-t.entrySectors(), array)
