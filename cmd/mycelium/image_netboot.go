@@ -41,4 +41,3 @@ directory can be carried to another computer together with the images.`,
 	cmd.Flags().StringVar(&out, "out", "", "directory for the files (default out/"+netbootDir+")")
 	return cmd
 }
-

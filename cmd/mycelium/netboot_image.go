@@ -122,7 +122,10 @@ func (o *netbootFlags) openState(machines *netboot.Machines) (*installedState, e
 		machines.SetInstalled(mac, time.Time{})
 		delete(s.installed, mac.String())
 	}
-	return s, nil
+	if len(o.again) == 0 {
+		return s, nil
+	}
+	return s, s.write()
 }
 
 // keep writes the file when a machine has become installed, or is it no more.
@@ -135,6 +138,10 @@ func (s *installedState) keep(m netboot.Machine) error {
 	if s.installed[name] = m.Installed; m.Installed.IsZero() {
 		delete(s.installed, name)
 	}
+	return s.write()
+}
+
+func (s *installedState) write() error {
 	data, err := json.MarshalIndent(s.installed, "", "  ")
 	if err != nil {
 		return err

@@ -91,7 +91,8 @@ func bind(c syscall.RawConn, interfaceName string) error {
 			unix.BindToDevice(int(fd), interfaceName),
 			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 1),
 			// a DHCP server for another interface, or for this one's addresses, may run here
-			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+		)
 	}); e != nil {
 		return e
 	}
