@@ -39,6 +39,7 @@ func TestSystem(t *testing.T) {
 		{"power cuts in updates", powerCutsInUpdates},
 		{"update faults", updateFaults},
 		{"rollout", rollout},
+		{"netboot", netboot},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			defer suite.Times.Start(t)()
