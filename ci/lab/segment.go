@@ -17,19 +17,19 @@ import (
 type Segment struct {
 	// Server and Router are the computers.
 	Server, Router *Namespace
-	t              testing.TB
-	taps           int
+	// Switch is between them, and where machines are plugged in.
+	Switch *Namespace
+	taps   int
 }
 
-// Namespace is a computer on a segment, as far as programs see its network.
-type Namespace struct {
-	// Interface is its interface on the segment.
-	Interface string
-	pid       int
-}
+// Namespace is a computer as far as programs see its network.
+type Namespace struct{ pid int }
 
 // Prefix is the segment's network: the server is .1, the router .2.
 const Prefix = "192.168.77."
+
+// SegmentInterface is each computer's interface on the segment.
+const SegmentInterface = "eth0"
 
 // NewSegment makes a segment, which is gone when the test ends.
 func NewSegment(t testing.TB) (*Segment, error) {
@@ -38,35 +38,32 @@ func NewSegment(t testing.TB) (*Segment, error) {
 			return nil, fmt.Errorf("%w: apt-get install util-linux iproute2", err)
 		}
 	}
-	s := &Segment{t: t}
+	ctx := t.Context()
+	s := &Segment{}
 	var err error
-	if s.Server, err = hold(t, exec.CommandContext(t.Context(), "unshare", "--user", "--map-root-user", "--net", "sleep", "infinity")); err != nil {
+	if s.Switch, err = hold(t, exec.CommandContext(ctx, "unshare", "--user", "--map-root-user", "--net", "sleep", "infinity")); err != nil {
 		return nil, err
 	}
-	s.Server.Interface = "boot0"
-	if s.Router, err = hold(t, s.Server.Command(t.Context(), "unshare", "--net", "sleep", "infinity")); err != nil {
+	if err := s.Switch.ip(ctx, "link add segment type bridge"); err != nil {
 		return nil, err
 	}
-	s.Router.Interface = "eth0"
-	// The bridge stands in the server's namespace and is none of its interfaces:
-	// what the server listens on is a cable to it, as the router's.
-	for _, line := range []string{
-		"link set lo up",
-		"link add segment type bridge",
-		"link set segment up",
-		"link add boot0 type veth peer name port0",
-		"link set port0 master segment up",
-		"link set boot0 up",
-		"address add " + Prefix + "1/24 dev boot0",
-		"link add port1 type veth peer name eth0 netns " + strconv.Itoa(s.Router.pid),
-		"link set port1 master segment up",
-	} {
-		if err := s.Server.ip(t.Context(), line); err != nil {
+	if err := s.Switch.ip(ctx, "link set segment up"); err != nil {
+		return nil, err
+	}
+	for i, to := range []**Namespace{&s.Server, &s.Router} {
+		n, err := hold(t, s.Switch.Command(ctx, "unshare", "--net", "sleep", "infinity"))
+		if err != nil {
 			return nil, err
 		}
-	}
-	for _, line := range []string{"link set lo up", "link set eth0 up", "address add " + Prefix + "2/24 dev eth0"} {
-		if err := s.Router.ip(t.Context(), line); err != nil {
+		*to = n
+		port := fmt.Sprintf("port%d", i)
+		if err := errors.Join(
+			s.Switch.ip(ctx, fmt.Sprintf("link add %s type veth peer name %s netns %d", port, SegmentInterface, n.pid)),
+			s.Switch.ip(ctx, "link set "+port+" master segment up"),
+			n.ip(ctx, "link set lo up"),
+			n.ip(ctx, "link set "+SegmentInterface+" up"),
+			n.ip(ctx, fmt.Sprintf("address add %s%d/24 dev %s", Prefix, i+1, SegmentInterface)),
+		); err != nil {
 			return nil, err
 		}
 	}
@@ -86,7 +83,7 @@ func hold(t testing.TB, cmd *exec.Cmd) (*Namespace, error) {
 	defer cancel()
 	return n, Poll(ctx, "a network namespace", func(ctx context.Context) (bool, string, error) {
 		out, err := n.Command(ctx, "ip", "-o", "link").CombinedOutput()
-		return err == nil && strings.Count(string(out), "\n") == 1, string(out) + said.String(), nil // lo alone: no longer the namespace that it came from
+		return err == nil && strings.Count(string(out), "\n") == 1 && strings.Contains(string(out), "state DOWN"), string(out) + said.String(), nil // nothing but lo, still down: no longer the namespace that it came from
 	})
 }
 
@@ -104,12 +101,12 @@ func (n *Namespace) ip(ctx context.Context, line string) error {
 }
 
 // Tap adds a port to the segment and returns its name, for a machine's
-// "-netdev tap" in the server's namespace.
+// "-netdev tap" in the switch's namespace.
 func (s *Segment) Tap(ctx context.Context) (string, error) {
 	name := fmt.Sprintf("tap%d", s.taps)
 	s.taps++
 	return name, errors.Join(
-		s.Server.ip(ctx, "tuntap add dev "+name+" mode tap"),
-		s.Server.ip(ctx, "link set "+name+" master segment up"),
+		s.Switch.ip(ctx, "tuntap add dev "+name+" mode tap"),
+		s.Switch.ip(ctx, "link set "+name+" master segment up"),
 	)
 }

@@ -26,7 +26,7 @@ type bootServer struct {
 func startBootServer(t *testing.T, s *shell, on *lab.Namespace, args ...string) *bootServer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	cmd := on.Command(ctx, s.program, append([]string{"netboot", "serve", "--interface", on.Interface}, args...)...)
+	cmd := on.Command(ctx, s.program, append([]string{"netboot", "serve", "--interface", lab.SegmentInterface}, args...)...)
 	cmd.Env = s.command(ctx).Env
 	out, err := os.Create(filepath.Join(t.TempDir(), "serve.log"))
 	must(t, "log", err)
@@ -116,7 +116,7 @@ func startNetMachine(t *testing.T, segment *lab.Segment, h netHardware) *netMach
 		args = append(args, "-drive", "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
 			"-drive", "if=pflash,unit=1,format=raw,file="+vars)
 	}
-	cmd := segment.Server.Command(t.Context(), "qemu-system-x86_64", append(args, h.argument...)...)
+	cmd := segment.Switch.Command(t.Context(), "qemu-system-x86_64", append(args, h.argument...)...)
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	must(t, "start the machine", cmd.Start())
