@@ -150,7 +150,7 @@ func announcement(name string, n netboot.Network, images map[string]*netboot.Ima
 // serves says whether a machine can be given something.
 func serves(c netboot.Client, images map[string]*netboot.Image, loaders fs.FS, hosts *bootHosts) (bool, string) {
 	if !hosts.knows(c.MAC) {
-		return false, "it is none of those named (--only-hosts)"
+		return false, errUnknownHost.Error()
 	}
 	if c.Way == netboot.Pi {
 		return false, "there is no image for a Raspberry Pi's own network boot: start it from an SD card"

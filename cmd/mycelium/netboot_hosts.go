@@ -32,7 +32,7 @@ func (f *hostFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.dir, "hosts", "", "directory of machines' own configurations: aa-bb-cc-dd-ee-ff.yaml")
 	flags.StringArrayVar(&f.hosts, "host", nil, "MAC=FILE, a machine's own configuration; can be given several times")
 	flags.BoolVar(&f.only, "only-hosts", false, "answer no other machines than those with a configuration of their own")
-	flags.StringArrayVar(&f.install, "install", nil, "[MAC=]DISK: install onto auto (the only disk, blank or ours), /dev/sda, wipe:/dev/sda, or no; can be given several times")
+	flags.StringArrayVar(&f.install, "install", nil, "[MAC=]DISK: install onto auto (the only disk, blank or ours), a disk such as sda, wipe:sda, or no; can be given several times")
 	flags.StringVar(&f.network.network, "network", "", "the network that the machines are for")
 	flags.StringVar(&f.invite, "invite", "", "file with a token of \"mycelium invite\" that lets them in (- is standard input)")
 	if err := cmd.RegisterFlagCompletionFunc("network", completeNetworks); err != nil {
@@ -77,7 +77,7 @@ func (f *hostFlags) read(cmd *cobra.Command) (*bootHosts, error) {
 	if f.only && f.dir == "" && len(f.hosts) == 0 {
 		return nil, errors.New("--only-hosts needs --host or --hosts: else no machine is answered")
 	}
-	if _, err := h.host(netboot.MAC{}); err != nil {
+	if _, err := h.given(netboot.MAC{}); err != nil {
 		return nil, err
 	}
 	for mac := range h.files {
@@ -117,9 +117,9 @@ func (h *bootHosts) setInstall(text string) error {
 		}
 		disk, one = rest, true
 	}
-	path := strings.TrimPrefix(disk, "wipe:")
-	if disk != "auto" && disk != "no" && (!strings.HasPrefix(path, "/dev/") || strings.ContainsFunc(path, notInDevice)) {
-		return fmt.Errorf("--install %s: write auto, no, a disk such as /dev/sda, or wipe:/dev/sda to overwrite what is on it", text)
+	named := strings.TrimPrefix(disk, "wipe:")
+	if named == "" || strings.HasPrefix(named, "/") || strings.ContainsFunc(named, notInDisk) {
+		return fmt.Errorf("--install %s: write auto, no, a disk such as sda, or wipe:sda to overwrite what is on it", text)
 	}
 	if disk == "no" {
 		disk = ""
@@ -132,9 +132,9 @@ func (h *bootHosts) setInstall(text string) error {
 	return nil
 }
 
-// notInDevice: what would not get through iPXE and a kernel's command line.
-func notInDevice(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("/-_.:", r)
+// notInDisk: what would not get through iPXE and a kernel's command line.
+func notInDisk(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.:", r)
 }
 
 // checkDir reads every file of --hosts.
@@ -174,8 +174,18 @@ func (h *bootHosts) own(mac netboot.MAC) string {
 // knows reports whether the machine is one to answer.
 func (h *bootHosts) knows(mac netboot.MAC) bool { return !h.only || h.own(mac) != "" }
 
-// host returns what the machine is given.
+// errUnknownHost is why a machine gets nothing.
+var errUnknownHost = errors.New("it is none of those named (--only-hosts)")
+
+// host returns what the machine is given, if it is one to answer.
 func (h *bootHosts) host(mac netboot.MAC) (netboot.Host, error) {
+	if !h.knows(mac) {
+		return netboot.Host{}, errUnknownHost
+	}
+	return h.given(mac)
+}
+
+func (h *bootHosts) given(mac netboot.MAC) (netboot.Host, error) {
 	host := netboot.Host{Install: h.install}
 	if disk, ok := h.disks[mac]; ok {
 		host.Install = disk

@@ -89,14 +89,14 @@ func TestBootHosts(t *testing.T) {
 	d.write("hosts/02-00-00-00-00-01.yaml", document+"by-dir\n")
 	h, err := readHosts(t, "--config", d.write("all.yaml", document+"all\n"), "--hosts", dir,
 		"--host", "02:00:00:00:00:02="+d.write("two.yaml", document+"by-flag\n"),
-		"--install", "auto", "--install", "02:00:00:00:00:02=wipe:/dev/nvme0n1", "--install", "02:00:00:00:00:03=no",
+		"--install", "auto", "--install", "02:00:00:00:00:02=wipe:nvme0n1", "--install", "02:00:00:00:00:03=no",
 		"--network", "home", "--invite", d.write("token", token))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for mac, want := range map[string]struct{ hostname, install string }{
 		"02:00:00:00:00:01": {"by-dir", "auto"},
-		"02:00:00:00:00:02": {"by-flag", "wipe:/dev/nvme0n1"},
+		"02:00:00:00:00:02": {"by-flag", "wipe:nvme0n1"},
 		"02:00:00:00:00:03": {"all", ""},
 	} {
 		m, err := netboot.ParseMAC(mac)
@@ -138,6 +138,9 @@ func TestBootHostsWithout(t *testing.T) {
 	if h.knows(netboot.MAC{1}) || !h.knows(netboot.MAC{2, 0, 0, 0, 0, 2}) {
 		t.Error("who is known")
 	}
+	if _, err := h.host(netboot.MAC{1}); !errors.Is(err, errUnknownHost) {
+		t.Errorf("one that is not: %v", err)
+	}
 }
 
 func TestBootHostsRefuse(t *testing.T) {
@@ -159,9 +162,9 @@ func TestBootHostsRefuse(t *testing.T) {
 		{"read --hosts", []string{"--hosts", filepath.Join(d.dir, "absent")}},
 		{"--only-hosts needs", []string{"--only-hosts"}},
 		{"--network NAME alone", []string{"--invite", "token"}},
-		{"write auto, no", []string{"--install", "sda"}},
-		{"write auto, no", []string{"--install", "/dev/sda quiet"}},
-		{"write auto, no", []string{"--install", "wipe:auto"}},
+		{"write auto, no", []string{"--install", "/dev/sda"}},
+		{"write auto, no", []string{"--install", "sda quiet"}},
+		{"write auto, no", []string{"--install", "wipe:"}},
 		{"hardware address", []string{"--install", "kitchen=auto"}},
 	} {
 		if _, err := readHosts(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {

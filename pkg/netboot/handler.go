@@ -199,7 +199,7 @@ func (c *Config) serveConfig(w http.ResponseWriter, r *http.Request) {
 
 func (c *Config) serveReport(w http.ResponseWriter, r *http.Request) {
 	from, mac, known := c.peer(r)
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxReport))
 	if err != nil {
 		http.Error(w, "the report cannot be read", http.StatusBadRequest)
 		return

@@ -74,7 +74,7 @@ func TestHandlerBoots(t *testing.T) {
 	if w.Code != http.StatusOK || !strings.HasPrefix(text, "#!ipxe\n") || line == nil {
 		t.Fatalf("%d: %s", w.Code, text)
 	}
-	args := regexp.MustCompile(`^console=ttyS0 mycelium\.config=http://192\.168\.77\.1:6469(/config\?t=\w+)#sha256=[0-9a-f]{64} ` +
+	args := regexp.MustCompile(`^console=ttyS0 mycelium\.live mycelium\.config=http://192\.168\.77\.1:6469(/config\?t=\w+)#sha256=[0-9a-f]{64} ` +
 		`mycelium\.install=auto mycelium\.install\.image=http://192\.168\.77\.1:6469/image/amd64/os\.efi ` +
 		`mycelium\.install\.sha256=abcd mycelium\.install\.report=http://192\.168\.77\.1:6469(/report\?t=\w+)$`).FindStringSubmatch(line[2])
 	if args == nil || line[1] != "http://192.168.77.1:6469/image/amd64/os.efi" {
@@ -92,7 +92,7 @@ func TestHandlerBoots(t *testing.T) {
 		if w := ask(c, from, "GET", config, ""); w.Code != http.StatusForbidden || strings.Contains(w.Body.String(), "document") {
 			t.Errorf("%s gets %d %s", from, w.Code, w.Body)
 		}
-		if w := ask(c, from, "POST", report, "installed 100"); w.Code != http.StatusForbidden {
+		if w := ask(c, from, "POST", report, "done 100"); w.Code != http.StatusForbidden {
 			t.Errorf("%s reports: %d", from, w.Code)
 		}
 	}
@@ -106,7 +106,7 @@ func TestHandlerBoots(t *testing.T) {
 	if got := c.Machines.List()[0]; got.State != Installing {
 		t.Errorf("fetched to be installed: %s", got.State)
 	}
-	if w := ask(c, one, "POST", report, "installed 100"); w.Code != http.StatusOK {
+	if w := ask(c, one, "POST", report, "done 100"); w.Code != http.StatusOK {
 		t.Errorf("report: %d %s", w.Code, w.Body)
 	}
 	w = ask(c, one, "GET", "/script/00-00-01-00-00-00/efi-amd64", "")
@@ -122,7 +122,7 @@ func TestHandlerBoots(t *testing.T) {
 func TestHandlerBIOS(t *testing.T) {
 	c := site(people())
 	w := ask(c, three, "GET", "/script/00-00-03-00-00-00/bios-amd64", "")
-	want := "kernel http://192.168.77.1:6469/image/amd64/linux console=ttyS0 || goto failed\ninitrd http://192.168.77.1:6469/image/amd64/initrd || goto failed\nboot"
+	want := "kernel http://192.168.77.1:6469/image/amd64/linux console=ttyS0 mycelium.live || goto failed\ninitrd http://192.168.77.1:6469/image/amd64/initrd || goto failed\nboot"
 	if !strings.Contains(w.Body.String(), want) {
 		t.Errorf("%s", w.Body)
 	}
@@ -163,7 +163,7 @@ func TestHandlerRefuses(t *testing.T) {
 		{one, "GET", "/image/arm64/os.efi", "", http.StatusNotFound},
 		{one, "PUT", "/image/amd64/os.efi", "", http.StatusMethodNotAllowed},
 		{one, "GET", "/config", "", http.StatusForbidden},
-		{one, "POST", "/report", "installed 100", http.StatusForbidden},
+		{one, "POST", "/report", "done 100", http.StatusForbidden},
 		{one, "POST", "/report", "nonsense", http.StatusBadRequest},
 		{one, "POST", "/report", strings.Repeat("x", 1000), http.StatusBadRequest},
 		{one, "GET", "/", "", http.StatusNotFound},

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -100,24 +99,27 @@ type Machine struct {
 }
 
 // Report is a line by which an operating system says how its installation goes:
-// "PHASE PERCENT MESSAGE", such as "write 40 /dev/sda". The phases "installed"
-// and "failed" are the last ones.
+// "PHASE PERCENT MESSAGE", such as "system 40 sda: writing the system". The last one
+// has the phase PhaseDone or PhaseFailed.
 type Report struct {
 	Phase   string
 	Percent int
 	Message string
 }
 
-// maxReport bounds a report's length in bytes.
-const maxReport = 256
+// The phases that are the last one.
+const (
+	PhaseDone   = "done"
+	PhaseFailed = "failed"
+)
 
-// ParseReport reads a report. Characters of the message that are not printable
+// maxReport bounds how much of a report is read, in bytes.
+const maxReport = 1024
+
+// ParseReport reads a report, of which what is too long is left out. Characters of the message that are not printable
 // ASCII become "?".
 func ParseReport(line []byte) (Report, error) {
-	line = bytes.TrimSpace(line)
-	if len(line) > maxReport {
-		return Report{}, fmt.Errorf("a report of more than %d bytes", maxReport)
-	}
+	line = bytes.TrimSpace(line[:min(len(line), maxReport)])
 	phase, rest, _ := strings.Cut(string(line), " ")
 	percent, message, _ := strings.Cut(rest, " ")
 	n, err := strconv.Atoi(percent)
@@ -299,9 +301,9 @@ func (m *Machines) report(mac MAC, word string, r Report) error {
 		err = nil
 		e.Report = r
 		switch r.Phase {
-		case string(Installed):
+		case PhaseDone:
 			e.State, e.Installed = next(e.State, eventInstalled), m.now()
-		case string(Failed):
+		case PhaseFailed:
 			e.State = next(e.State, eventFailed)
 		default:
 			e.State = next(e.State, eventInstalling)

@@ -40,7 +40,7 @@ func TestNext(t *testing.T) {
 func TestParseReport(t *testing.T) {
 	for text, want := range map[string]Report{
 		"write 40 /dev/sda":       {"write", 40, "/dev/sda"},
-		"installed 100\n":         {"installed", 100, ""},
+		"done 100\n":              {"done", 100, ""},
 		"failed 0 \x1b[2Jno disk": {"failed", 0, "?[2Jno disk"},
 		"write-back 7 a b  c":     {"write-back", 7, "a b  c"},
 	} {
@@ -48,7 +48,10 @@ func TestParseReport(t *testing.T) {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "write", "write x", "write 101", "write -1", "40 write", "Write 1", "averyveryverylongphase 1", fmt.Sprintf("write 1 %300d", 1)} {
+	if got, err := ParseReport(fmt.Appendf(nil, "failed 0 %0*d", 2*maxReport, 1)); err != nil || len(got.Message) > maxReport {
+		t.Errorf("a long one: %d bytes, %v", len(got.Message), err)
+	}
+	for _, text := range []string{"", "write", "write x", "write 101", "write -1", "40 write", "Write 1", "averyveryverylongphase 1"} {
 		if got, err := ParseReport([]byte(text)); err == nil {
 			t.Errorf("%q: %+v", text, got)
 		}
@@ -112,13 +115,13 @@ func TestMachineLife(t *testing.T) {
 	if _, err := m.document(mac, again); !errors.Is(err, errStranger) {
 		t.Errorf("too late: %v", err)
 	}
-	if err := m.report(mac, word, Report{Phase: "installed", Percent: 100}); !errors.Is(err, errStranger) || !last.Installed.IsZero() {
+	if err := m.report(mac, word, Report{Phase: PhaseDone, Percent: 100}); !errors.Is(err, errStranger) || !last.Installed.IsZero() {
 		t.Errorf("a report with an earlier word: %v", err)
 	}
 	for _, step := range []struct {
 		phase string
 		want  State
-	}{{"write", Installing}, {"failed", Failed}, {"installed", Installed}} {
+	}{{"write", Installing}, {"failed", Failed}, {PhaseDone, Installed}} {
 		if err := m.report(mac, again, Report{Phase: step.phase}); err != nil || last.State != step.want {
 			t.Errorf("%s: %v, %s", step.phase, err, last.State)
 		}

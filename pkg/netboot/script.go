@@ -33,13 +33,14 @@ type Host struct {
 	// Config is its configuration, nil for none.
 	Config []byte
 	// Install is the disk that it installs itself onto, as its kernel argument
-	// mycelium.install says; empty for a machine that runs from memory.
+	// mycelium.install says; empty for a machine that runs from memory and leaves its
+	// disks alone.
 	Install string
 }
 
 // arguments is what is added to the kernel's command line; word is of Machines.script.
 func (h Host) arguments(n Network, i *Image, arch, word string) string {
-	var args []string
+	args := []string{"mycelium.live"}
 	if h.Config != nil {
 		args = append(args, fmt.Sprintf("mycelium.config=%s?t=%s#sha256=%x", n.URL(pathConfig), word, sha256.Sum256(h.Config)))
 	}
