@@ -15,8 +15,9 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		newNetworkCommand(), newInviteCommand(), newNodeCommand(), newDashboardCommand(), newKubeconfigFileCommand(), newSupportCommand(),
-		newConfigCommand(), newImageCommand(), newReleaseCommand(), newUpdateCommand(), newNetbootCommand(), newQEMUCommand(), newVersionCommand(),
+		newConfigCommand(), newImageCommand(), newReleaseCommand(), newUpdateCommand(), newQEMUCommand(), newVersionCommand(),
 	)
+	root.AddCommand(newNetbootCommand())
 	return root
 }
 
