@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +36,7 @@ func (f *hostFlags) register(cmd *cobra.Command) {
 	flags.BoolVar(&f.only, "only-hosts", false, "answer no other machines than those with a configuration of their own")
 	flags.StringArrayVar(&f.install, "install", nil, "[MAC=]DISK: install onto auto (the only disk, blank or ours), a disk such as sda, wipe:sda, or no; can be given several times")
 	flags.StringVar(&f.network.network, "network", "", "the network that the machines are for")
-	flags.StringVar(&f.invite, "invite", "", "file with a token of \"mycelium invite\" that lets them in (- is standard input)")
+	flags.StringVar(&f.invite, "invite", "", "a number: make a token that lets so many machines in as agents, for a day; or a file with one of \"mycelium invite\" (- is standard input)")
 	if err := cmd.RegisterFlagCompletionFunc("network", completeNetworks); err != nil {
 		panic(err) // the flag does not exist: a mistake in this program
 	}
@@ -101,11 +103,19 @@ func (f *hostFlags) readMembership(cmd *cobra.Command, h *bootHosts) error {
 	}
 	h.network = n.Verifier.Network()
 	n.Close()
-	if f.invite != "" {
-		h.token, err = readInvite(cmd, f.invite, h.network)
+	if f.invite == "" {
+		return nil
 	}
+	if uses, number := strconv.Atoi(f.invite); number == nil {
+		h.token, _, err = invite(cmd, &f.network, false, inviteTerms{identity.Agent, uses, inviteValid})
+		return err
+	}
+	h.token, err = readInvite(cmd, f.invite, h.network)
 	return err
 }
+
+// inviteValid is how long a token that the server has made lets machines in.
+const inviteValid = 24 * time.Hour
 
 // setInstall takes an --install.
 func (h *bootHosts) setInstall(text string) error {

@@ -77,10 +77,6 @@ const document = "apiVersion: mycelium.os/v1alpha1\nkind: NodeConfig\nhostname: 
 func TestBootHosts(t *testing.T) {
 	d := newDesk(t)
 	d.run("network create home --recipient " + d.recipient)
-	_, _, err := d.try("", "invite --network home --uses 2 --local")
-	if err != nil {
-		t.Fatal(err)
-	}
 	token, _ := d.run("invite --network home --uses 2 --local")
 	dir := filepath.Join(d.dir, "hosts")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -118,6 +114,21 @@ func TestBootHosts(t *testing.T) {
 	d.write("hosts/02-00-00-00-00-01.yaml", "hostnam: x\n")
 	if _, err := h.host(netboot.MAC{2, 0, 0, 0, 0, 1}); err == nil || !strings.Contains(err.Error(), "02-00-00-00-00-01.yaml") {
 		t.Errorf("a wrong file: %v", err)
+	}
+}
+
+func TestBootHostsMakeAnInvite(t *testing.T) {
+	d := newDesk(t)
+	d.run("network create home --recipient " + d.recipient)
+	h, err := readHosts(t, "--network", "home", "--invite", "3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if inv := h.token.Invite(); inv.Uses != 3 || inv.Network != h.network {
+		t.Errorf("%+v", inv)
+	}
+	if _, err := readHosts(t, "--network", "home", "--invite", "0"); err == nil || !strings.Contains(err.Error(), "want 1 to") {
+		t.Errorf("%v", err)
 	}
 }
 
