@@ -44,6 +44,7 @@ func TestSystem(t *testing.T) {
 		{"pc", pc},
 		{"arm64", arm64Boards},
 		{"rpi", raspberryPi},
+		{"netboot", netboot},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			defer suite.Times.Start(t)()

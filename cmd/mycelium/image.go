@@ -29,7 +29,7 @@ func newImageCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  showHelp,
 	}
-	cmd.AddCommand(newImageBuildCommand(), newImageSizesCommand(), newImageOCICommand(), newImageLinesCommand())
+	cmd.AddCommand(newImageBuildCommand(), newImageNetbootCommand(), newImageSizesCommand(), newImageOCICommand(), newImageLinesCommand())
 	return cmd
 }
 

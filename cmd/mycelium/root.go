@@ -17,6 +17,7 @@ func newRootCommand() *cobra.Command {
 		newNetworkCommand(), newInviteCommand(), newNodeCommand(), newInstallCommand(), newDashboardCommand(), newKubeconfigFileCommand(), newSupportCommand(),
 		newConfigCommand(), newImageCommand(), newReleaseCommand(), newUpdateCommand(), newQEMUCommand(), newVersionCommand(),
 	)
+	root.AddCommand(newNetbootCommand())
 	return root
 }
 
