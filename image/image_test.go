@@ -90,7 +90,7 @@ func buildOnce(t *testing.T, source string) (out string, res *Result) {
 	b := &builder{
 		repo: source, out: t.TempDir(), work: t.TempDir(), board: bd,
 		version: Version{Name: "1.2.3", Time: time.Unix(1_700_000_000, 0)}, compressed: true,
-		log:     newProgress(&log, time.Now),
+		log: newProgress(&log, time.Now),
 	}
 	p := &parts{
 		kernel: fakePart(t, "linux", "kernel", 1<<20),
