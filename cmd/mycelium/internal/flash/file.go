@@ -78,7 +78,10 @@ func OpenFile(path string, size int64) (*Target, error) {
 func (t *Target) Finish() (string, error) {
 	if t.finish != nil {
 		said, err := t.finish()
-		return said, errors.Join(err, t.file.Close())
+		if closeErr := t.file.Close(); !errors.Is(closeErr, os.ErrClosed) {
+			err = errors.Join(err, closeErr)
+		}
+		return said, err
 	}
 	if t.path == "" {
 		return "", t.file.Close()
