@@ -18,6 +18,8 @@ import (
 type bakedFlags struct {
 	contextFlags
 	invite, config, hostname string
+	// makeInvite lets --invite be "auto".
+	makeInvite bool
 }
 
 func (b *bakedFlags) register(cmd *cobra.Command) {
@@ -34,18 +36,23 @@ func (b *bakedFlags) register(cmd *cobra.Command) {
 // given reports whether anything is asked for.
 func (b *bakedFlags) given() bool { return b.network+b.invite+b.config+b.hostname != "" }
 
+// check says what is wrong with the flags in themselves.
+func (b *bakedFlags) check() error {
+	switch {
+	case b.network == "" && b.invite != "":
+		return errors.New("--invite is of use together with --network NAME alone")
+	case b.config == "-" && b.invite == "-":
+		return errors.New("--config and --invite cannot both be standard input")
+	}
+	return nil
+}
+
 // document is the configuration that the flags ask for: what --config names, else base, else
 // the example, and what the other flags add. It is nothing when no flag is given. The
 // current network does not count: what is built from the same source shall be the same.
 func (b *bakedFlags) document(cmd *cobra.Command, base []byte) ([]byte, error) {
-	if b.network == "" && b.invite != "" {
-		return nil, errors.New("--invite is of use together with --network NAME alone")
-	}
-	if !b.given() {
-		return nil, nil
-	}
-	if b.config == "-" && b.invite == "-" {
-		return nil, errors.New("--config and --invite cannot both be standard input")
+	if err := b.check(); err != nil || !b.given() {
+		return nil, err
 	}
 	document := base
 	if len(document) == 0 {
@@ -110,13 +117,27 @@ func (b *bakedFlags) membership(cmd *cobra.Command) (string, error) {
 	n.Close()
 	text := fmt.Sprintf("\nmembership:\n  network: %s\n", id)
 	if b.invite != "" {
-		token, err := readInvite(cmd, b.invite, id)
+		token, err := b.token(cmd, id)
 		if err != nil {
 			return "", err
 		}
 		text += fmt.Sprintf("  invite: %s\n", token.Reveal())
 	}
 	return text, nil
+}
+
+// token is what --invite names, or a new one.
+func (b *bakedFlags) token(cmd *cobra.Command, id identity.NetworkID) (identity.Token, error) {
+	if !b.makeInvite || b.invite != "auto" {
+		return readInvite(cmd, b.invite, id)
+	}
+	token, by, err := invite(cmd, &b.contextFlags, false, inviteTerms{identity.Agent, 1, 24 * time.Hour})
+	if err != nil {
+		return identity.Token{}, fmt.Errorf("make an invite: %w", err)
+	}
+	inv := token.Invite()
+	fmt.Fprintf(cmd.ErrOrStderr(), "Invite %016x by %s is on the disk: one machine can join with it until %s.\n", inv.ID, by, day(inv.Expires))
+	return token, nil
 }
 
 // readInvite reads a token that lets machines into the network id now.

@@ -15,7 +15,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		newNetworkCommand(), newInviteCommand(), newNodeCommand(), newDashboardCommand(), newKubeconfigFileCommand(), newSupportCommand(),
-		newConfigCommand(), newImageCommand(), newReleaseCommand(), newUpdateCommand(), newQEMUCommand(), newVersionCommand(),
+		newConfigCommand(), newImageCommand(), newFlashCommand(), newReleaseCommand(), newUpdateCommand(), newQEMUCommand(), newVersionCommand(),
 	)
 	return root
 }

@@ -86,9 +86,6 @@ func (t *Target) Finish() (string, error) {
 	if t.path == "" {
 		return "", t.file.Close()
 	}
-	if err := t.file.Chmod(0o600); err != nil { // it may hold a secret
-		return "", errors.Join(err, t.Abort())
-	}
 	if err := t.file.Close(); err != nil {
 		return "", errors.Join(err, os.Remove(t.file.Name()))
 	}
