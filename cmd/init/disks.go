@@ -69,7 +69,7 @@ func (m *machine) applyPlan(t *gpt.Table, plan disk.Plan) (err error) {
 		return nil
 	}
 	m.log.Info("making DATA", "bytes", t.Bytes(plan.Data))
-	if _, err := f.WriteAt(make([]byte, 1<<20), t.Offset(plan.Data)); err != nil {
+	if err := disk.ClearPlace(f, t.Offset(plan.Data), t.Bytes(plan.Data)); err != nil {
 		return fmt.Errorf("wipe the place of DATA: %w", err)
 	}
 	if err := f.Sync(); err != nil {

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io"
 )
 
 // wipeMarker stands in the first sector while a partition is being wiped, until
@@ -103,6 +104,36 @@ func zero(dev Device, from, to int64, progress func()) error {
 		}
 		off += min(n, int64(len(buf)))
 		progress()
+	}
+	return nil
+}
+
+// ClearPlace makes size bytes at off of a disk a place for a new partition that Inspect
+// finds Blank: whatever lay there belongs to no partition. The first MiB is
+// overwritten, and what looks like a copy of a superblock: an image written over the
+// disk of an older node leaves those of its DATA where the new one's will be.
+func ClearPlace(d interface {
+	io.ReaderAt
+	io.WriterAt
+}, off, size int64,
+) error {
+	if _, err := d.WriteAt(make([]byte, min(headSize, size)), off); err != nil {
+		return err
+	}
+	super := make([]byte, superSize)
+	for _, at := range superblocks(size) {
+		if at+superSize > size {
+			continue
+		}
+		if _, err := d.ReadAt(super, off+at); err != nil {
+			continue // an unreadable sector has no copy that could be found
+		}
+		if _, _, ok := decodeSuper(super); !ok {
+			continue
+		}
+		if _, err := d.WriteAt(make([]byte, superSize), off+at); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -147,3 +147,28 @@ func TestSuperblocks(t *testing.T) {
 		t.Errorf("on 1 MiB: %v", got)
 	}
 }
+
+// TestClearPlace: where an older node had its DATA, a new one begins empty.
+func TestClearPlace(t *testing.T) {
+	for _, blockSize := range []string{"1024", "2048", "4096"} {
+		const off, size = 3 * mib, 400 * mib
+		d := newSimDisk(off + size)
+		copy(d.cache[off:], mkfs(t, blockSize, size))
+		place := d.cache[off:]
+		clear(place[:headSize]) // as much as other ways to write an image leave of it
+		if in := inspect(t, place); in.Finding != Damaged {
+			t.Fatalf("blocks of %s: %v: the old file system is not recognised", blockSize, in.Finding)
+		}
+		if err := ClearPlace(d, off, size); err != nil {
+			t.Fatal(err)
+		}
+		if in := inspect(t, place); in.Finding != Blank {
+			t.Errorf("blocks of %s: %v", blockSize, in.Finding)
+		}
+	}
+	cut := newSimDisk(16 * mib)
+	cut.writes = 0
+	if err := ClearPlace(cut, 0, 16*mib); !errors.Is(err, errCut) {
+		t.Errorf("error %v", err)
+	}
+}
