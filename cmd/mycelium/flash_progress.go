@@ -65,7 +65,7 @@ func (p *flashProgress) close() {
 
 // progressLine says how far a phase is that has taken so long.
 func progressLine(phase flash.Phase, done, total int64, took time.Duration) string {
-	line := fmt.Sprintf("%-9s %3d %%  %d of %d MiB", phase, done*100/max(total, 1), done>>20, (total+1<<20-1)>>20)
+	line := fmt.Sprintf("%-9s %3d %%  %d of %d MiB", phase, done*100/max(total, 1), (done+1<<20-1)>>20, (total+1<<20-1)>>20)
 	if took < time.Second || done == 0 {
 		return line
 	}

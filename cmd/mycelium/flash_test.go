@@ -125,7 +125,7 @@ func TestFlashProgress(t *testing.T) {
 		{0, 100 << 20, 0, "writing     0 %  0 of 100 MiB"},
 		{50 << 20, 100 << 20, 5 * time.Second, "writing    50 %  50 of 100 MiB  10.0 MiB/s  5s left"},
 		{100 << 20, 100 << 20, 5 * time.Second, "writing   100 %  100 of 100 MiB  20.0 MiB/s"},
-		{1, 3, time.Second, "writing    33 %  0 of 1 MiB  0.0 MiB/s  2s left"},
+		{1, 3, time.Second, "writing    33 %  1 of 1 MiB  0.0 MiB/s  2s left"},
 	} {
 		if got := progressLine(flash.Writing, tt.done, tt.total, tt.took); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)

@@ -93,12 +93,13 @@ func buildImages(cmd *cobra.Command, o image.Options, boards []string) error {
 	}
 	o.Log = cmd.ErrOrStderr()
 	var failed []error
+	several := o.Board != boards[0] // "all" may be one
 	for _, name := range boards {
 		o.Board = name
-		if o.Out == "" || len(boards) > 1 {
+		if o.Out == "" || several {
 			o.Out = filepath.Join(out, name)
 		}
-		if len(boards) > 1 {
+		if several {
 			fmt.Fprintf(o.Log, "\n%s\n", name)
 		}
 		res, err := image.Build(cmd.Context(), o)
