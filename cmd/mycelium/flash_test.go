@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -151,5 +152,18 @@ func TestFlashProgress(t *testing.T) {
 	p.close()
 	if strings.Count(out.String(), "\n") != 2 || strings.Count(out.String(), "\r\x1b[K") != 2 {
 		t.Errorf("%q", &out)
+	}
+}
+
+func TestChooseBoards(t *testing.T) {
+	all, err := chooseBoards("all")
+	if err != nil || !slices.Equal(all, board.Names()) {
+		t.Errorf("%v, %v", all, err)
+	}
+	if got, err := chooseBoards("qemu-amd64,qemu-amd64"); err != nil || !slices.Equal(got, []string{"qemu-amd64"}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := chooseBoards("qemu-amd64,"); err == nil {
+		t.Errorf("%v", got)
 	}
 }

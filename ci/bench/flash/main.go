@@ -166,7 +166,9 @@ func makeImage(path string, size, parts int64) (err error) {
 	}
 	random, block := rand.NewChaCha8([32]byte{1}), make([]byte, mib)
 	for at := int64(0); at+mib <= size; at += parts * mib {
-		random.Read(block) //nolint:errcheck // never fails
+		if _, err := random.Read(block); err != nil {
+			return err
+		}
 		if _, err := f.WriteAt(block, at); err != nil {
 			return err
 		}

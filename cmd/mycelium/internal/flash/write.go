@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sync/errgroup"
@@ -200,7 +200,16 @@ type piece struct {
 	// source is what the image has, data what is written; both may be the same.
 	source, data []byte
 	last         bool
-	pending      *sync.WaitGroup
+	// users is how many goroutines still need it; the last gives the buffer back.
+	users atomic.Int32
+	free  chan<- []byte
+}
+
+// release says that one goroutine is done with the piece.
+func (p *piece) release() {
+	if p.users.Add(-1) == 0 {
+		p.free <- p.buffer // there is room for all buffers
+	}
 }
 
 // copy streams the image to the disk: one goroutine reads and decompresses, one
@@ -232,7 +241,7 @@ func (w *writer) copy(ctx context.Context) error {
 			if err := sums.add(p); err != nil {
 				return w.image.damaged(err)
 			}
-			p.pending.Done()
+			p.release()
 		}
 		return nil
 	})
@@ -244,7 +253,7 @@ func (w *writer) copy(ctx context.Context) error {
 			}
 			done += int64(len(p.data))
 			w.options.Progress(Writing, done, total)
-			p.pending.Done()
+			p.release()
 		}
 		return nil
 	})
@@ -272,16 +281,12 @@ func (w *writer) readPieces(ctx context.Context, free chan []byte, emit func(*pi
 			if err := s.readAt(buffer[:n], at); err != nil {
 				return err
 			}
-			p := &piece{segment: seg, offset: at, buffer: buffer, source: buffer[:n], last: at+n == seg.End(), pending: &sync.WaitGroup{}}
+			p := &piece{segment: seg, offset: at, buffer: buffer, source: buffer[:n], last: at+n == seg.End(), free: free}
 			p.data = w.plan.patch.apply(p.source, at)
-			p.pending.Add(2)
+			p.users.Store(2)
 			if err := emit(p); err != nil {
 				return err
 			}
-			go func() {
-				p.pending.Wait()
-				free <- p.buffer
-			}()
 			at += n
 		}
 	}
