@@ -26,8 +26,8 @@ build: ## build the command line, bin/mycelium
 	$(GO) build -trimpath -o $(MYCELIUM) ./cmd/mycelium
 
 .PHONY: image
-image: deps build ## build out/BOARD/{os.efi,disk.img,manifest.json}
-	$(MYCELIUM) image build --board $(BOARD) --out $(OUT)
+image: deps build ## build out/BOARD/{os.efi,disk.img,manifest.json}; BOARD=all: every board's, and compressed
+	$(MYCELIUM) image build --board $(BOARD) --out $(if $(filter all,$(BOARD)),out,$(OUT))
 
 .PHONY: demo-image
 demo-image: build ## build the demo workload's image, out/hello.tar
@@ -96,6 +96,10 @@ sizes: ## show each component's share of the OS file
 .PHONY: bench-boot
 bench-boot: image demo-image ## compare boot time, memory and disk with Debian 12 and full K3s
 	$(GO) run ./ci/bench --image $(OUT)/disk.img --demo out/hello.tar
+
+.PHONY: bench-flash
+bench-flash: build ## compare `mycelium flash` with dd (needs 8 GiB in out/)
+	$(GO) run ./ci/bench/flash
 
 .PHONY: bump-prereqs
 bump-prereqs: ## pin the newest Debian packages (kernel, boot loader, ...) in the lock file

@@ -51,6 +51,10 @@ type Options struct {
 	// Config is the machine configuration on the disk image, disk.ExampleConfig
 	// when empty. The OS file does not depend on it.
 	Config []byte
+	// KernelArgs are appended to the board's kernel command line.
+	KernelArgs string
+	// Compress makes Compressed, BlockMap and Checksums as well.
+	Compress bool
 }
 
 // Result is what was built.
@@ -65,6 +69,8 @@ type builder struct {
 	repo, out, work string
 	variant         string
 	config          []byte
+	kernelArgs      string
+	compressed      bool
 	board           *board.Board
 	version         Version
 	log             *progress
@@ -75,8 +81,14 @@ type builder struct {
 // Build builds the files for a board. They appear in the output directory one
 // by one, each only when it is whole; builds into one directory may overlap.
 func Build(ctx context.Context, o Options) (*Result, error) {
-	b := &builder{repo: o.RepoRoot, out: o.Out, variant: o.Variant, config: o.Config, log: newProgress(o.Log, time.Now)}
-	var err error
+	b := &builder{
+		repo: o.RepoRoot, out: o.Out, variant: o.Variant, config: o.Config, kernelArgs: o.KernelArgs, compressed: o.Compress,
+		log: newProgress(o.Log, time.Now),
+	}
+	err := checkKernelArgs(o.KernelArgs)
+	if err != nil {
+		return nil, err
+	}
 	if b.board, err = board.Load(o.Board); err != nil {
 		return nil, err
 	}
@@ -152,13 +164,20 @@ func (b *builder) assemble(ctx context.Context, p *parts) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return res, b.log.step("disk image", func() (string, error) {
+	if err := b.dropOld(); err != nil {
+		return nil, err
+	}
+	err = b.log.step("disk image", func() (string, error) {
 		spec := disk.Spec{Board: b.board, OSFile: efi, Boot: p.boot, UBoot: b.placedUBoot(p.uboot), Time: b.version.Time, Config: b.config, Firmware: b.firmware}
 		if err := disk.Write(filepath.Join(b.out, DiskImage), spec); err != nil {
 			return "", err
 		}
 		return DiskImage, errors.Join(b.publish(OSFile), b.publish(Manifest))
 	})
+	if err != nil || !b.compressed {
+		return res, err
+	}
+	return res, b.log.step("compressed", b.compress)
 }
 
 // writeOSFile puts the unified kernel image together.
@@ -174,7 +193,7 @@ func (b *builder) writeOSFile(path string, p *parts, ramfs []byte) error {
 	data, err := uki.Build(uki.Parts{
 		Stub: stub, Linux: kernel, Initrd: ramfs,
 		OSRelease: OSRelease(b.version.Name, b.board.Name),
-		CmdLine:   b.board.CommandLine + " mycelium.board=" + b.board.Name,
+		CmdLine:   b.commandLine(),
 		Uname:     kernelRelease(kernel, p.kernel.Version),
 		BIOS:      b.board.Firmware.BIOS != nil,
 	})

@@ -89,8 +89,8 @@ func buildOnce(t *testing.T, source string) (out string, res *Result) {
 	var log bytes.Buffer
 	b := &builder{
 		repo: source, out: t.TempDir(), work: t.TempDir(), board: bd,
-		version: Version{Name: "1.2.3", Time: time.Unix(1_700_000_000, 0)},
-		log:     newProgress(&log, time.Now),
+		version: Version{Name: "1.2.3", Time: time.Unix(1_700_000_000, 0)}, compressed: true,
+		log: newProgress(&log, time.Now),
 	}
 	p := &parts{
 		kernel: fakePart(t, "linux", "kernel", 1<<20),
@@ -151,13 +151,13 @@ func TestReproducible(t *testing.T) {
 	first, res := buildOnce(t, source)
 	run(t, source, "git", "init", "-q") // so that it can be copied, too
 	second, _ := buildOnce(t, copySource(t, source))
-	for _, name := range []string{OSFile, DiskImage, Manifest} {
+	for _, name := range []string{OSFile, DiskImage, Manifest, Compressed, BlockMap, Checksums} {
 		if !bytes.Equal(read(t, first, name), read(t, second, name)) {
 			t.Errorf("%s differs between two builds", name)
 		}
 	}
 	left, err := os.ReadDir(first)
-	if err != nil || len(left) != 3 {
+	if err != nil || len(left) != 6 {
 		t.Errorf("output directory holds %v (%v)", left, err)
 	}
 	data := read(t, first, OSFile)
@@ -171,6 +171,7 @@ func TestReproducible(t *testing.T) {
 	if int64(len(data)) != res.Size {
 		t.Errorf("result says %d bytes, the file has %d", res.Size, len(data))
 	}
+	checkCompressed(t, first)
 	checkSizes(t, first, res.Size)
 }
 

@@ -77,7 +77,7 @@ func (b *builder) writePieces(path string, p *parts, ramfs []byte) error {
 	data, err := uki.BuildPieces(uki.Piecewise{
 		Parts: uki.Parts{
 			Linux: linux, Initrd: ramfs, OSRelease: OSRelease(b.version.Name, b.board.Name),
-			CmdLine: b.board.CommandLine + " mycelium.board=" + b.board.Name,
+			CmdLine: b.commandLine(),
 			Uname:   kernelRelease(nil, p.kernel.Version),
 		},
 		Machine: coffARM64, Files: files,

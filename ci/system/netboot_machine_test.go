@@ -101,7 +101,7 @@ func startNetMachine(t *testing.T, segment *lab.Segment, h netHardware) *netMach
 		"-serial", "file:" + m.console, "-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
 		"-netdev", "tap,id=net,script=no,downscript=no,ifname=" + tap, "-device", h.card + ",netdev=net,bootindex=1,mac=" + m.mac,
 	}
-	a, _, err := qemu.DetectAcceleration(t.Context(), qemu.Host{}, "")
+	a, _, err := qemu.DetectAcceleration(t.Context(), qemu.AMD64, qemu.Host{}, "")
 	must(t, "find out how to run machines", err)
 	if a == qemu.KVM {
 		args = append(args, "-accel", "kvm", "-cpu", "host")

@@ -331,17 +331,20 @@ func TestCredential(t *testing.T) {
 func TestBakedConfig(t *testing.T) {
 	f := newFarm(t, 1)
 	token := f.write("token", first(f.run("invite")))
+	addresses := f.write("addresses", "apiVersion: mycelium.os/v1alpha1\nkind: NodeConfig\nnetwork: {interfaces: [{name: eth0, addresses: [10.0.0.2/24]}]}")
+	secret := config.Secret(strings.TrimSpace(read(t, token)))
 	for _, tc := range []struct {
-		flags  contextFlags
-		invite string
-		want   config.Membership
+		flags bakedFlags
+		want  config.Membership
 	}{
-		{contextFlags{"home"}, "", config.Membership{Network: f.id.String()}},
-		{contextFlags{"home"}, token, config.Membership{Network: f.id.String(), Invite: config.Secret(strings.TrimSpace(read(t, token)))}},
+		{bakedFlags{contextFlags: contextFlags{"home"}}, config.Membership{Network: f.id.String()}},
+		{bakedFlags{contextFlags: contextFlags{"home"}, invite: token}, config.Membership{Network: f.id.String(), Invite: secret}},
+		{bakedFlags{contextFlags: contextFlags{"home"}, invite: token, config: addresses, hostname: "kitchen"}, config.Membership{Network: f.id.String(), Invite: secret}},
+		{bakedFlags{hostname: "kitchen"}, config.Membership{}},
 	} {
 		cmd := newImageBuildCommand()
 		cmd.SetContext(t.Context())
-		document, err := bakedConfig(cmd, &tc.flags, tc.invite)
+		document, err := tc.flags.document(cmd, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -349,14 +352,24 @@ func TestBakedConfig(t *testing.T) {
 		if err != nil || c.Membership.Network != tc.want.Network || c.Membership.Invite.Reveal() != tc.want.Invite.Reveal() {
 			t.Errorf("%v: %v, %v", tc.flags, c, err)
 		}
-		if !strings.HasPrefix(string(document), string(disk.ExampleConfig)) {
+		if c.Hostname != tc.flags.hostname || len(c.Network.Interfaces) != min(1, len(tc.flags.config)) {
+			t.Errorf("%v: %+v", tc.flags, c)
+		}
+		if tc.flags.config == "" && !strings.HasPrefix(string(document), string(disk.ExampleConfig)) {
 			t.Error("the example's comments are lost")
 		}
 	}
 	// The image for any network is the same whatever the current network is.
-	if document, err := bakedConfig(newImageBuildCommand(), &contextFlags{}, ""); document != nil || err != nil {
+	if document, err := (&bakedFlags{}).document(newImageBuildCommand(), []byte("base")); document != nil || err != nil {
 		t.Errorf("%q, %v", document, err)
 	}
+	member := f.write("member", "apiVersion: mycelium.os/v1alpha1\nkind: NodeConfig\nhostname: cellar\nmembership: {peers: [10.0.0.1]}")
+	f.refused("", "image build --network home --config "+member, "has a membership already")
+	f.refused("", "image build --hostname kitchen --config "+member, "says \"cellar\" already")
+	f.refused("", "image build --hostname Kitchen!", "hostname")
+	f.refused("", "image build --config "+f.write("mistaken", "hostnme: x"), "mistake")
+	f.refused("", "image build --board qemu-amd64,pdp11", "no board \"pdp11\"")
+	f.refused("", "image build --kernel-args init=/bin/sh", "would not start")
 	f.run("network create other --operator ann --recipient " + f.recipient)
 	f.refused("", "image build --network other --invite "+token, "wrong network")
 	f.refused("", "image build --network other --invite "+f.write("bad", "x"), "mycelium invite > FILE")

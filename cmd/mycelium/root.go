@@ -15,9 +15,8 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		newNetworkCommand(), newInviteCommand(), newNodeCommand(), newInstallCommand(), newDashboardCommand(), newKubeconfigFileCommand(), newSupportCommand(),
-		newConfigCommand(), newImageCommand(), newReleaseCommand(), newUpdateCommand(), newQEMUCommand(), newVersionCommand(),
+		newConfigCommand(), newImageCommand(), newFlashCommand(), newNetbootCommand(), newReleaseCommand(), newUpdateCommand(), newQEMUCommand(), newVersionCommand(),
 	)
-	root.AddCommand(newNetbootCommand())
 	return root
 }
 

@@ -30,8 +30,8 @@ func CreateFile(path string, data []byte, perm fs.FileMode) error {
 
 // renameNew renames a file unless there is one of the new name.
 func renameNew(from, to string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if !errors.Is(err, unix.EINVAL) {
+	err := renameNoReplace(from, to)
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
 		if err != nil {
 			return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 		}

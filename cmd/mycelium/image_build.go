@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/digital-mycelium/os/board"
+	"github.com/digital-mycelium/os/image"
+)
+
+// allBoards is what --board says for every one.
+const allBoards = "all"
+
+func newImageBuildCommand() *cobra.Command {
+	var o image.Options
+	var baked bakedFlags
+	cmd := &cobra.Command{
+		Use:   "build",
+		Short: "Build a board's OS file, disk image and bill of materials from this source",
+		Long: `Build a board's OS file, disk image and bill of materials from this source.
+
+--board takes one board, several with commas, or "all". With --compress there is
+what is handed on as well: disk.img.zst, its block map disk.img.bmap (for
+"mycelium flash" and bmaptool) and SHA256SUMS.
+
+--config, --hostname, --network and --invite are for the disk image's
+configuration (mycelium.yaml, on its first partition). A machine that boots from
+an image for a network lets itself be enrolled there alone. With --invite the
+image holds the token as well, and the machine joins by itself: keep such an image
+as you would the token. The OS file is the same either way.
+
+--kernel-args are part of the OS file, and of what its signature covers. An update
+brings the arguments that it was built with.`,
+		Example: "  mycelium image build --network home\n  mycelium invite --uses 3 > token && mycelium image build --network home --invite token\n  mycelium image build --board all",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if o.Config, err = baked.document(cmd, nil); err != nil {
+				return err
+			}
+			if o.RepoRoot, err = image.RepoRoot("."); err != nil {
+				return err
+			}
+			boards, err := chooseBoards(o.Board)
+			if err != nil {
+				return err
+			}
+			if o.Board == allBoards && !cmd.Flags().Changed("compress") {
+				o.Compress = true
+			}
+			return buildImages(cmd, o, boards)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Board, "board", "qemu-amd64", "board, or several with commas, or all: "+strings.Join(board.Names(), ", "))
+	f.StringVar(&o.Out, "out", "", "directory for the files; for each board's directory, when there are several (default out/BOARD)")
+	f.StringVar(&o.Version, "version", "", "name of the release, such as 1.2.3 (default: of the commit's tag, or 0.0.0- with its time and hash)")
+	f.StringVar(&o.Variant, "variant", "", "machine that the disk image is for, of a board that has several (default: the first of them)")
+	f.StringVar(&o.KernelArgs, "kernel-args", "", "arguments for the kernel, after the board's own")
+	f.BoolVar(&o.Compress, "compress", false, "make disk.img.zst, disk.img.bmap and SHA256SUMS too (default with --board all)")
+	baked.register(cmd)
+	complete(cmd, "board", append(board.Names(), allBoards)...)
+	return cmd
+}
+
+// chooseBoards reads the value of --board.
+func chooseBoards(value string) ([]string, error) {
+	if value == allBoards {
+		return board.Names(), nil
+	}
+	var names []string
+	for name := range strings.SplitSeq(value, ",") {
+		if _, err := board.Load(name); err != nil {
+			return nil, err
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// buildImages builds one board after the other: each uses all processors. A board
+// that fails does not keep the others from being built.
+func buildImages(cmd *cobra.Command, o image.Options, boards []string) error {
+	out := o.Out
+	if out == "" {
+		out = filepath.Join(o.RepoRoot, "out")
+	}
+	o.Log = cmd.ErrOrStderr()
+	var failed []error
+	several := o.Board != boards[0] // "all" may be one
+	for _, name := range boards {
+		o.Board = name
+		if o.Out == "" || several {
+			o.Out = filepath.Join(out, name)
+		}
+		if several {
+			fmt.Fprintf(o.Log, "\n%s\n", name)
+		}
+		res, err := image.Build(cmd.Context(), o)
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("build the image for %s: %w", name, err))
+			continue
+		}
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: version %s, OS file %.2f MiB\n", o.Out, res.Version, float64(res.Size)/(1<<20)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(failed...)
+}

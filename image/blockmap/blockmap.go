@@ -1,0 +1,187 @@
+// Package blockmap reads how a disk image is laid out, and makes the block map
+// that says which of its blocks a disk needs.
+//
+// A sparse file's holes do not tell: the tables of an empty FAT file system are
+// zeros that count, and so is a STATE that holds nothing, because an old one left in
+// its place would be taken for the machine's. Left out is only what a FAT
+// file system says is free, and holds zeros.
+package blockmap
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/digital-mycelium/os/pkg/bmap"
+	"github.com/digital-mycelium/os/pkg/fat"
+	"github.com/digital-mycelium/os/pkg/gpt"
+)
+
+const sectorSize = 512
+
+// ErrNoTable says that an image has no partition table.
+var ErrNoTable = errors.New("no partition table: it is no disk image")
+
+// Partition is where a partition of an image is, in bytes.
+type Partition struct {
+	bmap.Extent
+	// State says that the table calls it STATE.
+	State bool
+}
+
+// Partitions returns an image's partitions by their offsets, of a GPT or an MBR.
+// r may hold the first MiB alone; logical partitions of an MBR, whose
+// descriptions lie elsewhere, are then missing.
+func Partitions(r io.ReaderAt, size int64) ([]Partition, error) {
+	list, err := fromGPT(r, size)
+	if errors.Is(err, gpt.ErrNoTable) {
+		list, err = fromMBR(r, size)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the partition table: %w", err)
+	}
+	slices.SortFunc(list, func(a, b Partition) int { return int(min(1, max(-1, a.Offset-b.Offset))) })
+	return list, nil
+}
+
+func fromGPT(r io.ReaderAt, size int64) ([]Partition, error) {
+	t, err := gpt.Read(r, size)
+	if err != nil {
+		return nil, err
+	}
+	var list []Partition
+	for _, p := range t.Partitions {
+		list = append(list, Partition{bmap.Extent{Offset: t.Offset(p), Length: t.Bytes(p)}, p.Type == gpt.State})
+	}
+	return list, nil
+}
+
+// Of a master boot record, and of the records that describe logical partitions.
+const (
+	mbrEntries   = 446
+	mbrEntrySize = 16
+	mbrSignature = 510
+	maxLogical   = 60
+)
+
+// mbrEntry is one partition of a record, in sectors.
+type mbrEntry struct {
+	kind         byte
+	first, count int64
+}
+
+func (e mbrEntry) extended() bool { return e.kind == 0x05 || e.kind == 0x0f || e.kind == 0x85 }
+
+func readMBR(r io.ReaderAt, at int64) ([]mbrEntry, error) {
+	b := make([]byte, sectorSize)
+	if n, err := r.ReadAt(b, at); n < len(b) {
+		return nil, errors.Join(err, io.ErrUnexpectedEOF)
+	}
+	if binary.LittleEndian.Uint16(b[mbrSignature:]) != 0xaa55 {
+		return nil, ErrNoTable
+	}
+	var list []mbrEntry
+	for i := range 4 {
+		e := b[mbrEntries+i*mbrEntrySize:]
+		list = append(list, mbrEntry{e[4], int64(binary.LittleEndian.Uint32(e[8:])), int64(binary.LittleEndian.Uint32(e[12:]))})
+	}
+	return list, nil
+}
+
+func fromMBR(r io.ReaderAt, size int64) ([]Partition, error) {
+	entries, err := readMBR(r, 0)
+	if err != nil {
+		return nil, err
+	}
+	var list []Partition
+	add := func(base int64, e mbrEntry) error {
+		p := Partition{Extent: bmap.Extent{Offset: (base + e.first) * sectorSize, Length: e.count * sectorSize}}
+		if e.kind == 0 || e.count == 0 {
+			return nil
+		}
+		if p.End() > size || p.Offset == 0 {
+			return fmt.Errorf("a partition from byte %d to %d does not fit an image of %d", p.Offset, p.End(), size)
+		}
+		list = append(list, p)
+		return nil
+	}
+	for _, e := range entries {
+		if !e.extended() {
+			if err := add(0, e); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		for at, n := e.first, 0; n < maxLogical; n++ {
+			logical, err := readMBR(r, at*sectorSize)
+			if err != nil {
+				break
+			}
+			if err := add(at, logical[0]); err != nil {
+				return nil, err
+			}
+			if !logical[1].extended() {
+				break
+			}
+			at = e.first + logical[1].first
+		}
+	}
+	if len(list) == 0 {
+		return nil, ErrNoTable
+	}
+	return list, nil
+}
+
+// New makes the block map of a disk image of size bytes.
+func New(image io.ReaderAt, size int64) (*bmap.Map, error) {
+	partitions, err := Partitions(image, size)
+	if err != nil {
+		return nil, err
+	}
+	var needed []bmap.Extent
+	at := int64(0)
+	for _, p := range partitions {
+		v, err := fat.Open(readOnly{io.NewSectionReader(image, p.Offset, p.Length)}, p.Length)
+		if err != nil || p.Offset < at {
+			continue // another file system, of which all is needed
+		}
+		used := p.Offset + v.Used()
+		needed = append(needed, bmap.Extent{Offset: at, Length: used - at})
+		content, err := notZero(image, bmap.Extent{Offset: used, Length: p.End() - used})
+		if err != nil {
+			return nil, err
+		}
+		needed, at = append(needed, content...), p.End()
+	}
+	needed = append(needed, bmap.Extent{Offset: at, Length: size - at})
+	return bmap.New(image, size, needed)
+}
+
+// notZero returns the blocks of e that hold something.
+func notZero(image io.ReaderAt, e bmap.Extent) ([]bmap.Extent, error) {
+	var list []bmap.Extent
+	zeros, buf := make([]byte, bmap.BlockSize), make([]byte, 256*bmap.BlockSize)
+	for at := e.Offset; at < e.End(); {
+		part := buf[:min(int64(len(buf))-at%bmap.BlockSize, e.End()-at)]
+		if n, err := image.ReadAt(part, at); n < len(part) {
+			return nil, fmt.Errorf("read the image at byte %d: %w", at, errors.Join(err, io.ErrUnexpectedEOF))
+		}
+		for len(part) > 0 {
+			block := part[:min(len(part), int(bmap.BlockSize-at%bmap.BlockSize))]
+			if !bytes.Equal(block, zeros[:len(block)]) {
+				list = append(list, bmap.Extent{Offset: at, Length: int64(len(block))})
+			}
+			at, part = at+int64(len(block)), part[len(block):]
+		}
+	}
+	return list, nil
+}
+
+// readOnly is what a file system is looked at through.
+type readOnly struct{ io.ReaderAt }
+
+// WriteAt implements io.WriterAt.
+func (readOnly) WriteAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
