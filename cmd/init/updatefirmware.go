@@ -3,7 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -73,11 +76,24 @@ func (m *machine) grubFirmware() (update.Firmware, error) {
 	if !ok {
 		return nil, errors.New("the disk has no EFI system partition, where GRUB has its environment")
 	}
-	f := &bootenv.Firmware{Store: grubStore{m.disk.partition(p)}, Started: m.cmdline.slot, Slots: slotLabels()}
-	if _, err := f.Running(); err != nil {
+	store := grubStore{m.disk.partition(p)}
+	f := &bootenv.Firmware{Store: store, Started: m.cmdline.slot, Slots: slotLabels()}
+	running, err := f.Running()
+	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	_, err = f.Default()
+	if !errors.Is(err, bootenv.ErrDamaged) && !errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	// GRUB has started what it could, which was not on trial: it never is without a block.
+	// The journal knows which slot was the default.
+	slot := running
+	if state, err := update.FileJournal(updateJournal).Load(); err == nil && slices.Contains(f.Slots, state.Default) {
+		slot = state.Default
+	}
+	m.log.Warn("GRUB's environment is made anew", "because", err, "slot", slot)
+	return f, store.make(slot)
 }
 
 // grubStore is GRUB's environment on the partition of that path, which is mounted only
@@ -91,6 +107,17 @@ func (s grubStore) Read() (v map[string]string, err error) {
 		return err
 	})
 	return v, err
+}
+
+// make puts a new environment block in the place of a damaged one.
+func (s grubStore) make(slot string) error {
+	return withFAT(s.device, 0, func(dir string) error {
+		file := filepath.Join(dir, grubEnvironment)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		return bootenv.GRUB(file).Make(slot)
+	})
 }
 
 // Write implements bootenv.Store.

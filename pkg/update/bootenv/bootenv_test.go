@@ -172,6 +172,10 @@ func TestDamage(t *testing.T) {
 		if err != nil || len(now) != len(b) {
 			t.Errorf("%s: %d bytes became %d, %v", name, len(b), len(now), err)
 		}
+		noErr(t, g.Make("B"))
+		if v, err := g.Read(); err != nil || !maps.Equal(v, map[string]string{"slot": "B", "try": ""}) {
+			t.Errorf("%s was made anew and holds %q, %v", name, v, err)
+		}
 	}
 	u, d := newUBoot(t)
 	d.b[0x8000+9] ^= 1

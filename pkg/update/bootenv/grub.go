@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/digital-mycelium/os/pkg/durable"
 )
 
 // GRUB is the environment block of GRUB in a file of that path, as grub-editenv
@@ -64,17 +66,35 @@ func parseGRUB(b []byte) (map[string]string, error) {
 	return v, nil
 }
 
-// Write implements Store.
-func (g GRUB) Write(v map[string]string) (err error) {
+// block is the environment block that holds variables.
+func (g GRUB) block(v map[string]string) ([]byte, error) {
 	text, err := lines(v, '\n')
 	if err != nil {
-		return err
+		return nil, err
 	}
 	b := append([]byte(grubHeader), text...)
 	if len(b) > sector {
-		return fmt.Errorf("%s: the variables take %d bytes, a sector has %d", string(g), len(b), sector)
+		return nil, fmt.Errorf("%s: the variables take %d bytes, a sector has %d", string(g), len(b), sector)
 	}
-	b = append(b, bytes.Repeat([]byte("#"), grubSize-len(b))...)
+	return append(b, bytes.Repeat([]byte("#"), grubSize-len(b))...), nil
+}
+
+// Make puts a new block in the place of one that is missing or damaged, so that slot is
+// started by itself. The directory must be there.
+func (g GRUB) Make(slot string) error {
+	b, err := g.block(map[string]string{defaultVariable: slot, onceVariable: ""})
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(string(g), b, 0o755) // a mode that FAT has
+}
+
+// Write implements Store.
+func (g GRUB) Write(v map[string]string) (err error) {
+	b, err := g.block(v)
+	if err != nil {
+		return err
+	}
 	f, err := os.OpenFile(string(g), os.O_WRONLY, 0)
 	if err != nil {
 		return err
