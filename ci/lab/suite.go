@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	boards "github.com/digital-mycelium/os/board"
 )
 
 // Environment variables that say where the built things are.
@@ -32,6 +35,8 @@ const (
 type Suite struct {
 	// Board is the one whose image is under test.
 	Board string
+	// Slower is how many times longer than usual machines may take; 0 means 1.
+	Slower int
 	// Root is the repository's folder.
 	Root string
 	// Image is the disk image under test.
@@ -82,17 +87,31 @@ func NewSuite() (*Suite, error) {
 	return s, nil
 }
 
+// foreignSlower is Suite.Slower for the processor of another architecture, which is
+// always emulated.
+const foreignSlower = 3
+
 // ForBoard returns a suite beside s whose image is that of another board, out/BOARD/disk.img.
 func (s *Suite) ForBoard(board string) (*Suite, error) {
 	other := &Suite{
 		Board: board, Root: s.Root, Image: filepath.Join(s.Root, "out", board, "disk.img"), Demo: s.Demo, Out: s.Out,
 		Keep: s.Keep, kubectl: s.kubectl, probe: s.probe,
 	}
+	b, err := boards.Load(board)
+	if err != nil {
+		return nil, err
+	}
+	if b.Arch != runtime.GOARCH {
+		other.Slower = foreignSlower
+	}
 	if _, err := os.Stat(other.Image); err != nil {
 		return nil, fmt.Errorf("the system tests need %s: %w; build it with: make image BOARD=%s", other.Image, err, board)
 	}
 	return other, nil
 }
+
+// patience is how long something may take that usually takes at most d.
+func (s *Suite) patience(d time.Duration) time.Duration { return d * time.Duration(max(s.Slower, 1)) }
 
 // BootTime is how long the last boot took from power-on until the test saw a
 // Ready node; zero before the first.
