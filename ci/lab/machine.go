@@ -170,7 +170,8 @@ func (m *Machine) WaitStatus(ctx context.Context, what string, done func(*api.St
 
 // WaitReady waits until the boot is over and the node is Ready.
 func (m *Machine) WaitReady(ctx context.Context) (*api.Status, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, ReadyTimeout, fmt.Errorf("not Ready within %v", ReadyTimeout))
+	limit := m.suite.patience(ReadyTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not Ready within %v", limit))
 	defer cancel()
 	return m.WaitStatus(ctx, "node Ready", func(s *api.Status) (bool, string) {
 		return s.Phase == PhaseRunning && s.Kubernetes.NodeReady,
@@ -188,7 +189,8 @@ func (m *Machine) Network() *qemu.Network { return m.network }
 // first one founds the cluster, the others join it. It returns when the machine
 // answers.
 func (m *Machine) Enrol(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, EnrolTimeout, fmt.Errorf("no member within %v", EnrolTimeout))
+	limit := m.suite.patience(EnrolTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no member within %v", limit))
 	defer cancel()
 	return m.network.Enrol(ctx, m.Node, nil)
 }

@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/digital-mycelium/os/board"
 )
 
 // Environment variables that say where the built things are.
@@ -30,6 +33,8 @@ const (
 // Suite is the surroundings of one test binary: the repository, the image
 // under test, and where records go. Its methods are safe for concurrent use.
 type Suite struct {
+	// Slower is how many times longer than usual machines may take; 0 means 1.
+	Slower int
 	// Root is the repository's folder.
 	Root string
 	// Image is the disk image under test, Board the board that it is for.
@@ -81,18 +86,32 @@ func NewSuite() (*Suite, error) {
 	return s, nil
 }
 
+// foreignSlower is Suite.Slower for the processor of another architecture, which is
+// always emulated.
+const foreignSlower = 3
+
 // On returns the suite for the image of another board, out/BOARD/disk.img, with the same
 // record of times. The error says how to build the image.
-func (s *Suite) On(board string) (*Suite, error) {
+func (s *Suite) On(name string) (*Suite, error) {
 	on := &Suite{
-		Root: s.Root, Image: filepath.Join(s.Root, "out", board, "disk.img"), Board: board, Demo: s.Demo, Out: s.Out,
+		Root: s.Root, Image: filepath.Join(s.Root, "out", name, "disk.img"), Board: name, Demo: s.Demo, Out: s.Out,
 		Keep: s.Keep, Times: s.Times, kubectl: s.kubectl, probe: s.probe,
 	}
+	b, err := board.Load(name)
+	if err != nil {
+		return nil, err
+	}
+	if b.Arch != runtime.GOARCH {
+		on.Slower = foreignSlower
+	}
 	if _, err := os.Stat(on.Image); err != nil {
-		return nil, fmt.Errorf("the tests of board %s need its image: %w; build it with: make image BOARD=%s", board, err, board)
+		return nil, fmt.Errorf("the tests of board %s need its image: %w; build it with: make image BOARD=%s", name, err, name)
 	}
 	return on, nil
 }
+
+// patience is how long something may take that usually takes at most d.
+func (s *Suite) patience(d time.Duration) time.Duration { return d * time.Duration(max(s.Slower, 1)) }
 
 // BootTime is how long the last boot took from power-on until the test saw a
 // Ready node; zero before the first.
