@@ -52,8 +52,8 @@ type plan struct {
 
 // bytes returns how much is read and written of the image.
 func (p *plan) bytes() (n int64) {
-	for _, s := range p.segments {
-		n += s.Length
+	for i := range p.segments {
+		n += p.segments[i].Length
 	}
 	return n
 }

@@ -1,6 +1,7 @@
 package flash
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -363,20 +364,9 @@ func run(b []byte, at int) (end int, zero bool) {
 	return end, zero
 }
 
-func isZero(b []byte) bool {
-	for len(b) >= 8 {
-		if *(*uint64)(unsafe.Pointer(&b[0])) != 0 {
-			return false
-		}
-		b = b[8:]
-	}
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
+// isZero reports whether b, which is not empty, holds zeros alone: then each byte is
+// like the one before.
+func isZero(b []byte) bool { return b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1]) }
 
 // verify reads everything back from the disk.
 func (w *writer) verify(ctx context.Context) error {
