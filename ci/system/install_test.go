@@ -67,7 +67,9 @@ func installs(t *testing.T, suite *lab.Suite) {
 	must(t, "configure", m.Change(func(s *qemu.NodeSpec) { s.ExtraArgs = nil }))
 	must(t, "start", m.Start(t.Context()))
 	must(t, "enrol the installed system", m.Enrol(t.Context()))
-	first, err := m.WaitReady(t.Context())
+	first, err := m.WaitStatus(within(t, 2*time.Minute), "the end of the boot", func(s *api.Status) (bool, string) {
+		return s.Phase == lab.PhaseRunning, s.Phase
+	})
 	must(t, "installed system", err)
 	if first.Configuration != fromFile || first.Name != name || len(first.Problems) > 0 || first.MachineID == status.MachineID {
 		t.Errorf("installed: %s by %s, machine %s (live %s), problems %q", first.Name, first.Configuration, first.MachineID, status.MachineID, first.Problems)
@@ -160,7 +162,12 @@ func networkInstall(t *testing.T, suite *lab.Suite) {
 	}
 	must(t, "no OS file beside the disk", os.RemoveAll(filepath.Join(filepath.Dir(m.DiskPath()), "esp")))
 	must(t, "configure", m.Change(func(s *qemu.NodeSpec) { s.ExtraArgs = nil }))
-	status := m.MustBoot(t)
+	must(t, "start", m.Start(t.Context()))
+	must(t, "enrol the installed system", m.Enrol(t.Context()))
+	status, err := m.WaitStatus(within(t, 2*time.Minute), "the end of the boot", func(s *api.Status) (bool, string) {
+		return s.Phase == lab.PhaseRunning, s.Phase
+	})
+	must(t, "installed system", err)
 	if v := volume(status, "STATE"); v.State != "mounted" && v.State != "created" {
 		t.Errorf("STATE of the installed system is %q", v.State)
 	}

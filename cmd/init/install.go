@@ -119,7 +119,11 @@ func (m *machine) install(ctx context.Context, r installRequest) error {
 	steps := m.newSteps(r)
 	name, err := m.installOn(ctx, r, steps)
 	m.log.Warn("installation ends", "disk", name, "seconds", time.Since(begin).Seconds(), "error", err)
-	if err != nil {
+	switch {
+	case errors.Is(err, errInstalled):
+		m.console.event(api.ConsoleEvent{Kind: api.EventInstall, Text: err.Error()})
+		return err
+	case err != nil:
 		m.console.event(api.ConsoleEvent{Kind: api.EventInstall, Text: "failed: " + err.Error()})
 		return err
 	}
@@ -139,18 +143,25 @@ func (m *machine) installOn(ctx context.Context, r installRequest, steps *steps)
 	}
 	keep := target.Kind == install.Ours && !r.Wipe
 	steps.disk = target.Name
+	content, err := m.installContent(layout, target, keep)
+	if err != nil {
+		return target.Name, err
+	}
+	there := fmt.Errorf("%s: %w", target.Name, errInstalled)
+	check := r.once && target.Kind == install.Ours
+	if check && m.isInstalled(target, content, m.cmdline.install.sha256) {
+		return target.Name, there // and nothing has to be fetched to know that
+	}
 	osFile, err := m.openInstallSource(ctx, steps)
 	if err != nil {
 		return target.Name, err
 	}
 	defer osFile.close()
-	content, err := m.installContent(layout, osFile, target, keep)
-	if err != nil {
-		return target.Name, err
+	if check && m.isInstalled(target, content, osFile.sha256) {
+		return target.Name, there
 	}
-	if r.once && target.Kind == install.Ours && m.isInstalled(target, content) {
-		return target.Name, fmt.Errorf("%s: %w", target.Name, errInstalled)
-	}
+	content.OSFileSize, content.OpenOSFile = osFile.size, osFile.open
+	content.Mark = installMark(osFile.sha256, content.Config)
 	return target.Name, m.writeTarget(target, content, keep, steps)
 }
 
@@ -177,14 +188,11 @@ func (m *machine) chooseTarget(ctx context.Context, o install.Order, l disklayou
 	}
 }
 
-// installContent is what goes onto the disk: the configuration is that which the
+// installContent is what goes onto the disk beside the OS file: the configuration is that which the
 // system runs with, without what is about the installation; one that sets nothing
 // leaves a disk of ours the one that it has.
-func (m *machine) installContent(l disklayout.Layout, osFile *installSource, target install.Disk, keep bool) (disklayout.Content, error) {
-	c := disklayout.Content{
-		Layout: l, Source: os.DirFS(bootFiles), OSFileSize: osFile.size, OpenOSFile: osFile.open,
-		Time: time.Unix(0, 0), // as updates have it
-	}
+func (m *machine) installContent(l disklayout.Layout, target install.Disk, keep bool) (disklayout.Content, error) {
+	c := disklayout.Content{Layout: l, Source: os.DirFS(bootFiles), Time: time.Unix(0, 0)} // the time as updates have it
 	var err error
 	if c.Config, err = installedConfig(*m.config()); err != nil {
 		return c, err
@@ -200,7 +208,6 @@ func (m *machine) installContent(l disklayout.Layout, osFile *installSource, tar
 			return c, fmt.Errorf("read the example of a configuration: %w", err)
 		}
 	}
-	c.Mark = installMark(osFile.sha256, c.Config)
 	return c, nil
 }
 
@@ -237,14 +244,15 @@ func installedConfig(c config.Config) ([]byte, error) {
 	return c.Document()
 }
 
-// isInstalled reports whether the target holds the installation that content is.
-func (m *machine) isInstalled(target install.Disk, content disklayout.Content) bool {
+// isInstalled reports whether the target holds the installation that content is, with
+// the OS file of that SHA-256.
+func (m *machine) isInstalled(target install.Disk, content disklayout.Content, osFile string) bool {
 	p, ok := target.Table.Find(gpt.ESP, "")
-	if !ok {
+	if !ok || osFile == "" {
 		return false
 	}
 	mark, err := readFromFAT(partitionPath(target.Name, p.Number), disklayout.InstalledFile)
-	if err != nil || string(mark) != string(content.Mark) {
+	if err != nil || string(mark) != string(installMark(osFile, content.Config)) {
 		return false
 	}
 	f, err := os.Open("/dev/" + target.Name)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/digital-mycelium/os/cmd/init/internal/disk"
+	"github.com/digital-mycelium/os/cmd/init/internal/install"
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/config"
 	"github.com/digital-mycelium/os/pkg/gpt"
@@ -272,5 +274,75 @@ func TestSteps(t *testing.T) {
 	}
 	if s.last.Message != "sda: reading the system back" {
 		t.Errorf("message %q", s.last.Message)
+	}
+}
+
+// TestInstallMenu types on two terminals at once.
+func TestInstallMenu(t *testing.T) {
+	m := newMachine("1", parseBuildTime(""))
+	disks := func() []install.Disk {
+		return []install.Disk{{Name: "sda", Size: 8 << 30, Content: install.Content{Kind: install.Blank, Text: "nothing"}}}
+	}
+	var others sync.Mutex
+	var orders []install.Order
+	do := func(o install.Order) error {
+		orders = append(orders, o)
+		return errors.New("the disk\nis broken")
+	}
+	type terminal struct {
+		*io.PipeReader
+		io.Writer
+	}
+	open := func() (typed *io.PipeWriter, shown *bufio.Reader, done chan struct{}) {
+		in, typed := io.Pipe()
+		out, screen := io.Pipe()
+		done = make(chan struct{})
+		go func() { defer close(done); m.installMenu(terminal{in, screen}, &others, disks, do) }()
+		return typed, bufio.NewReader(out), done
+	}
+	typed, shown, done := open()
+	say := func(line string) {
+		t.Helper()
+		if _, err := io.WriteString(typed, line+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(text string) {
+		t.Helper()
+		for {
+			line, err := shown.ReadString('\n')
+			if err != nil {
+				t.Fatalf("no %q: %v", text, err)
+			}
+			if strings.Contains(line, text) {
+				return
+			}
+		}
+	}
+	say("hello")
+	say("i")
+	want("1  sda (8.0 GiB): nothing")
+	if !m.menuOpen.Load() {
+		t.Error("the overview draws over the menu")
+	}
+	// Somebody else has to wait.
+	otherTyped, _, otherDone := open()
+	if _, err := io.WriteString(otherTyped, "i\n1\nYES\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = otherTyped.Close()
+	<-otherDone
+	say("1")
+	want("Everything on sda (8.0 GiB) is lost")
+	say("YES")
+	want("Installing on sda")
+	want("the disk")
+	want("is broken")
+	say("i")
+	want("1  sda")
+	_ = typed.Close()
+	<-done
+	if !slices.Equal(orders, []install.Order{{Disk: "sda", Wipe: true}}) || m.menuOpen.Load() || !others.TryLock() {
+		t.Errorf("orders %+v, the menu is left open: %v", orders, m.menuOpen.Load())
 	}
 }

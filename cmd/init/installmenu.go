@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -31,7 +32,16 @@ func (m *machine) offerInstall(ctx context.Context) {
 			continue
 		}
 		_ = unix.IoctlSetInt(int(f.Fd()), unix.TCFLSH, unix.TCIFLUSH) // what a firmware left
-		m.spawn(func() { m.installMenu(ctx, f, &menu) })
+		m.spawn(func() {
+			defer f.Close()
+			m.installMenu(f, &menu, m.targets, func(o install.Order) error {
+				err := m.install(ctx, installRequest{Order: o})
+				if err == nil {
+					m.afterInstall(api.InstallReboot)
+				}
+				return err
+			})
+		})
 	}
 	if m.live.medium != nil {
 		m.console.event(api.ConsoleEvent{Kind: api.EventInstall, Text: install.Hint})
@@ -39,29 +49,31 @@ func (m *machine) offerInstall(ctx context.Context) {
 }
 
 // installMenu serves one terminal until that is gone.
-func (m *machine) installMenu(ctx context.Context, f *os.File, others *sync.Mutex) {
-	defer f.Close()
+func (m *machine) installMenu(f io.ReadWriter, others *sync.Mutex, disks func() []install.Disk, do func(install.Order) error) {
+	say := func(text string) {
+		_, _ = io.WriteString(f, strings.ReplaceAll(text, "\n", "\r\n")+"\r\n")
+	}
 	var menu install.Menu
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		before := menu.Busy()
-		if !before && !others.TryLock() {
+		if !menu.Busy() && !others.TryLock() {
 			continue
 		}
-		answer, order := menu.Line(lines.Text(), m.targets)
+		answer, order := menu.Line(lines.Text(), disks)
 		m.menuOpen.Store(menu.Busy())
 		if answer != "" {
-			_, _ = f.WriteString("\x1b[?25h\r\n" + strings.ReplaceAll(answer, "\n", "\r\n") + "\r\n")
+			say("\x1b[?25h\n" + answer) // with the cursor, which the overview hides
+		}
+		if order != nil {
+			if err := do(*order); err != nil {
+				say(err.Error())
+			}
 		}
 		if !menu.Busy() {
 			others.Unlock()
 		}
-		if order == nil {
-			continue
-		}
-		if err := m.install(ctx, installRequest{Order: *order}); err != nil {
-			_, _ = f.WriteString(strings.ReplaceAll(err.Error(), "\n", "\r\n") + "\r\n")
-			continue
-		}
-		m.afterInstall(api.InstallReboot)
+	}
+	if menu.Busy() {
+		m.menuOpen.Store(false)
+		others.Unlock()
 	}
 }

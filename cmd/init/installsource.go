@@ -187,7 +187,7 @@ func fetchFile(ctx context.Context, address, path string, want []byte) (err erro
 // installMark says which installation this is: the same OS file with the same
 // configuration is not installed a second time by a boot.
 func installMark(osFile string, config []byte) []byte {
-	return fmt.Appendf(nil, "system %s\nconfiguration %x\n", osFile, sha256.Sum256(config))
+	return fmt.Appendf(nil, "system %s\nconfiguration %x\n", strings.ToLower(osFile), sha256.Sum256(config))
 }
 
 // targets are the disks of the machine and what is on them.

@@ -116,8 +116,11 @@ func netbootLine(m netboot.Machine) string {
 }
 
 func platformName(m netboot.Machine) string {
-	if m.Platform.Arch == "" {
+	switch {
+	case m.Platform.Arch == "":
 		return ""
+	case m.Way == netboot.Pi:
+		return m.Platform.Arch
 	}
 	return m.Platform.String()
 }
@@ -162,7 +165,7 @@ func netbootChange(before, now netboot.Machine) string {
 	text := string(now.State)
 	switch now.State {
 	case netboot.Asked:
-		text = fmt.Sprintf("asks what to boot: %s, %s", now.Way, now.Platform)
+		text = fmt.Sprintf("asks what to boot: %s, %s", now.Way, platformName(now))
 	case netboot.Loading, netboot.Fetching:
 		text = fmt.Sprintf("fetches %s, %.1f MiB, at %s", now.File, float64(now.Size)/(1<<20), now.Address)
 	case netboot.Scripted:
