@@ -65,8 +65,7 @@ lint: ## gofumpt, golangci-lint
 	$(TOOLS) golangci-lint run ./...
 
 .PHONY: check
-check: ## fast: lint, vet and unit tests
-	$(GO) vet ./...
+check: ## fast: lint (vet among it) and unit tests
 	@$(MAKE) --no-print-directory lint
 	$(GO) test -race $$($(GO) list ./... | grep -v '/ci/')
 

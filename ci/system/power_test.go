@@ -17,27 +17,34 @@ import (
 const (
 	// envSeed repeats the cuts of another run.
 	envSeed = "MYCELIUM_TEST_SEED"
-	// envCuts is how many cuts each of the two stories makes.
+	// envCuts is how many cuts the story of first boots makes; the one of updates makes
+	// cutsPerBoot times as many.
 	envCuts = "MYCELIUM_TEST_CUTS"
 )
 
 const defaultCuts = 10
 
-// cuts draws the moments of the power cuts, one in each of n equal parts of
-// the duration, in a random order: every part of the boot is met.
-func cuts(t *testing.T, duration time.Duration) []time.Duration {
+// cutCount is how many cuts a story makes.
+func cutCount(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv(envCuts)
+	if text == "" {
+		return defaultCuts
+	}
+	n, err := strconv.Atoi(text)
+	must(t, envCuts, err)
+	return n
+}
+
+// cuts draws the moments of n power cuts, one in each of n equal parts of the duration,
+// in a random order: every part of the boot is met. The random numbers go on after them.
+func cuts(t *testing.T, n int, duration time.Duration) ([]time.Duration, *rand.Rand) {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv(envSeed); text != "" {
 		var err error
 		seed, err = strconv.ParseUint(text, 10, 64)
 		must(t, envSeed, err)
-	}
-	n := defaultCuts
-	if text := os.Getenv(envCuts); text != "" {
-		var err error
-		n, err = strconv.Atoi(text)
-		must(t, envCuts, err)
 	}
 	t.Logf("%s=%d repeats these moments", envSeed, seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -47,7 +54,7 @@ func cuts(t *testing.T, duration time.Duration) []time.Duration {
 		moments[i] = time.Duration(i)*part + time.Duration(random.Int64N(int64(part)))
 	}
 	random.Shuffle(n, func(i, j int) { moments[i], moments[j] = moments[j], moments[i] })
-	return moments
+	return moments, random
 }
 
 // stage says how far a machine had come when its power was cut.
@@ -103,7 +110,8 @@ func bootTime(t *testing.T, suite *lab.Suite) time.Duration {
 // powerCutsFirst: whenever the power goes in a first boot, the next boot makes
 // a Ready node that runs a workload.
 func powerCutsFirst(t *testing.T, suite *lab.Suite) {
-	for i, moment := range cuts(t, bootTime(t, suite)) {
+	moments, _ := cuts(t, cutCount(t), bootTime(t, suite))
+	for i, moment := range moments {
 		t.Run(fmt.Sprintf("cut %d", i+1), func(t *testing.T) {
 			defer suite.Times.Start(t)()
 			m := suite.Machine(t, lab.MachineSpec{Name: "first-cut"})

@@ -39,7 +39,11 @@ func updateFaults(t *testing.T, suite *lab.Suite) {
 		{"put off by a reboot", func(t *testing.T) { u.putOff(t, newer) }},
 		{"disk full", func(t *testing.T) { u.diskFull(t, newer) }},
 		{"kernel hangs", u.kernelHangs},
+		{"EFI variables full", u.variablesFull},
+		{"unreadable slot", u.unreadableSlot},
 		{"EFI variables lost", func(t *testing.T) { u.variablesLost(t, newer) }},
+		{"wrong clock", u.clockWrong},
+		{"automatic", u.automatic},
 	} {
 		ok := t.Run(test.name, func(t *testing.T) {
 			defer suite.Times.Start(t)()
@@ -194,13 +198,15 @@ func (u *updating) putOff(t *testing.T, f lab.OSFile) {
 // diskFull: without room on DATA nothing can be fetched; an OS file that is pushed goes
 // to its slot directly.
 func (u *updating) diskFull(t *testing.T, f lab.OSFile) {
-	must(t, "publish", u.releases.Publish(t.Context(), lab.OSFile{Path: f.Path, Version: "1.1.1"}))
+	other, err := u.suite.Newer(t.Context(), "1.2.0")
+	must(t, "build a newer version", err)
+	must(t, "publish", u.releases.Publish(t.Context(), other))
 	must(t, "pod", u.RunPrivileged(t.Context(), "hoarder", "fill", "/host/heap", "0"))
-	_, err := u.WaitStatus(within(t, 6*time.Minute), "the full disk among the problems", func(s *api.Status) (bool, string) {
+	_, err = u.WaitStatus(within(t, 6*time.Minute), "the full disk among the problems", func(s *api.Status) (bool, string) {
 		return strings.Contains(strings.Join(s.Problems, "\n"), "DATA"), fmt.Sprintf("%q", s.Problems)
 	})
 	must(t, "full disk", err)
-	if err := u.stage(within(t, 5*time.Minute), "1.1.1"); err == nil || !strings.Contains(err.Error(), "full") && !strings.Contains(err.Error(), "space") {
+	if err := u.stage(within(t, 5*time.Minute), other.Version); err == nil || !strings.Contains(err.Error(), "full") && !strings.Contains(err.Error(), "space") {
 		t.Errorf("staging on a full disk: %v; want it to say that the disk is full", err)
 	}
 	must(t, "push with a full disk", u.push(within(t, 5*time.Minute), f))
@@ -226,79 +232,5 @@ func (u *updating) variablesLost(t *testing.T, f lab.OSFile) {
 	must(t, "start", u.Start(t.Context()))
 	status := u.awaitVerdict(t, f.Version, "good")
 	u.wantRunning(t, status, f.Version)
-}
-
-// powerCutsInUpdates: one machine loses its power again and again, as it runs, takes an
-// update, shuts down for it and boots into it. It always comes back with the old version
-// or the new one, whole, with its identity and its workload.
-func powerCutsInUpdates(t *testing.T, suite *lab.Suite) {
-	files := make([]lab.OSFile, 2)
-	for i := range files {
-		var err error
-		files[i], err = suite.Newer(t.Context(), fmt.Sprintf("1.%d.0", i+1))
-		must(t, "build a newer version", err)
-	}
-	u := startUpdating(t, suite, "update-cut")
-	first, err := u.Status(t.Context())
-	must(t, "status", err)
-	// An update lasts about two boots: the shutdown and the upload, and the trial.
-	for i, moment := range cuts(t, 2*suite.BootTime()) {
-		f := files[i%2]
-		ok := t.Run(fmt.Sprintf("cut %d", i+1), func(t *testing.T) {
-			defer suite.Times.Start(t)()
-			defer recordOf(t, u.Machine)
-			u.cutUpdate(t, f, moment)
-			u.MustBoot(t)
-			status := u.settled(t)
-			checkRecovered(t, status)
-			checkSameMachine(t, first, status)
-			u.wantRunning(t, status, status.Version)
-			if status.Version != u.base && status.Version != files[0].Version && status.Version != files[1].Version {
-				t.Errorf("version %s runs", status.Version)
-			}
-			must(t, "workload", u.WaitWorkload(t.Context()))
-		})
-		if !ok {
-			return
-		}
-	}
-	must(t, "shutdown", u.PowerOff(t.Context()))
-	checkClean(t, u.Machine)
-}
-
-// cutUpdate begins an update and cuts the power a while later.
-func (u *updating) cutUpdate(t *testing.T, f lab.OSFile, moment time.Duration) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), moment)
-	defer cancel()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := u.push(ctx, f); err == nil { // a downgrade is refused: then nothing is under way
-			_ = u.try(ctx)
-		}
-	}()
-	<-ctx.Done()
-	<-done
-	must(t, "time for the cut", t.Context().Err())
-	t.Logf("power cut %.1f s into the update to %s: %s", moment.Seconds(), f.Version, stage(u.Machine))
-	must(t, "power cut", u.Kill(t.Context()))
-}
-
-// settled waits until no trial is under way and the node is Ready.
-func (u *updating) settled(t *testing.T) *api.Status {
-	t.Helper()
-	status, err := u.WaitStatus(within(t, 4*longTrial), "no trial", func(s *api.Status) (bool, string) {
-		if s.Update == nil || s.Phase != lab.PhaseRunning || !s.Kubernetes.NodeReady {
-			return false, s.Phase
-		}
-		for _, slot := range s.Update.Slots {
-			if slot.Phase == "trial" || slot.Running != slot.Default {
-				return false, fmt.Sprintf("%+v", s.Update.Slots)
-			}
-		}
-		return true, ""
-	})
-	must(t, "settled", err)
-	return status
+	u.base = f.Version
 }

@@ -78,7 +78,13 @@ func (u *updating) config(trial time.Duration) *config.Config {
 // limitTrials sets how long a trial may take.
 func (u *updating) limitTrials(t *testing.T, trial time.Duration) {
 	t.Helper()
-	must(t, "set the limit of trials", u.call(within(t, time.Minute), func(ctx context.Context, c *api.Client) error {
+	u.reconfigure(t, func(c *config.Config) { c.Update.Trial = trial.String() })
+}
+
+// reconfigure changes the machine's configuration as it runs.
+func (u *updating) reconfigure(t *testing.T, change func(*config.Config)) {
+	t.Helper()
+	must(t, "change the configuration", u.call(within(t, time.Minute), func(ctx context.Context, c *api.Client) error {
 		running, _, err := c.Configuration(ctx)
 		if err != nil {
 			return err
@@ -87,7 +93,7 @@ func (u *updating) limitTrials(t *testing.T, trial time.Duration) {
 		if err != nil {
 			return err
 		}
-		next.Update.Trial = trial.String()
+		change(next)
 		document, err := next.DisplayDocument()
 		if err != nil {
 			return err

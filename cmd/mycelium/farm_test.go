@@ -34,6 +34,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden outputs anew")
 
+// testPause is the time between two looks at a node of a farm.
+const testPause = 50 * time.Millisecond
+
 // golden compares text with the file testdata/NAME.txt.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
@@ -511,7 +514,7 @@ func (f *farm) follow(line string, enough func(output string) bool) string {
 	root.SetArgs(strings.Fields(line))
 	root.SetOut(out)
 	root.SetErr(out)
-	if err := root.ExecuteContext(ctx); err != nil {
+	if err := root.ExecuteContext(withPollPause(ctx, testPause)); err != nil {
 		f.t.Errorf("mycelium %s: %v", line, err)
 	}
 	return out.String()

@@ -71,7 +71,7 @@ func (d *desk) try(typed, line string) (string, string, error) {
 	root.SetIn(strings.NewReader(typed))
 	root.SetOut(&out)
 	root.SetErr(&log)
-	err := root.ExecuteContext(d.t.Context())
+	err := root.ExecuteContext(withPollPause(d.t.Context(), testPause))
 	d.seen.WriteString(log.String())
 	if err != nil {
 		d.seen.WriteString(err.Error())

@@ -88,8 +88,21 @@ func reboot(ctx context.Context, fl *fleet, n nodeRef, c nodeClient, say sayFunc
 	return waitForReturn(ctx, fl, n, before.BootID, say, w.timeout)
 }
 
-// pollPause is the time between two looks at a node that one waits for.
-const pollPause = time.Second
+// pollPause is the time between two looks at a node that one waits for: a second, or
+// what the context says instead (withPollPause).
+func pollPause(ctx context.Context) time.Duration {
+	if d, ok := ctx.Value(pollPauseKey{}).(time.Duration); ok {
+		return d
+	}
+	return time.Second
+}
+
+type pollPauseKey struct{}
+
+// withPollPause has what waits look again after d.
+func withPollPause(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, pollPauseKey{}, d)
+}
 
 // waitForReturn waits until the node runs in another boot than bootID.
 func waitForReturn(ctx context.Context, fl *fleet, n nodeRef, bootID string, say sayFunc, timeout time.Duration) error {
@@ -139,7 +152,7 @@ func poll(ctx context.Context, timeout time.Duration, look func(context.Context)
 				return ctx.Err()
 			}
 			return fmt.Errorf("after %v: %w (--timeout waits longer)", timeout, last)
-		case <-time.After(pollPause):
+		case <-time.After(pollPause(ctx)):
 		}
 	}
 }

@@ -78,7 +78,7 @@ func apply(cmd *cobra.Command, o *applyOptions) error {
 	nodes := w.look(cmd.Context())
 	waiting.stop()
 	r := &rolling{
-		o: o, watch: w, pause: pollPause,
+		o: o, watch: w, pause: pollPause(cmd.Context()),
 		lines: newNodeLines(cmd.ErrOrStderr(), refNames(chosen)),
 	}
 	quiet := &cobra.Command{} // what is said meanwhile would go between the lines

@@ -108,7 +108,7 @@ func (f *farm) interrupt(at string) string {
 	root.SetArgs(strings.Fields("update apply --version 0.3.0"))
 	root.SetOut(out)
 	root.SetErr(out)
-	if err := root.ExecuteContext(ctx); !errors.Is(err, context.Canceled) {
+	if err := root.ExecuteContext(withPollPause(ctx, testPause)); !errors.Is(err, context.Canceled) {
 		f.t.Fatalf("it ended with %v:\n%s", err, out)
 	}
 	return out.String()

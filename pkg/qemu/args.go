@@ -19,6 +19,8 @@ const (
 	processFile = "process.json"
 	specFile    = "node.json"
 	kubeFile    = "kubeconfig"
+
+	writeLogFile = "writes.log"
 )
 
 // layout says which of a node's optional files exist.
@@ -84,9 +86,15 @@ func diskArguments(s NodeSpec, l layout) []string {
 			"-device", "virtio-blk-pci,drive=esp,bootindex=1")
 		bootIndex = 2
 	}
+	file := "format=raw,file=" + diskFile
+	switch {
+	case s.RecordWrites:
+		file = "driver=blklogwrites,file.driver=file,file.filename=" + diskFile + ",log.driver=file,log.filename=" + writeLogFile
+	case s.DiskFaults != "":
+		file = "format=raw,file=blkdebug:" + escape(s.DiskFaults) + ":" + diskFile
+	}
 	return append(args,
-		"-drive", fmt.Sprintf("if=none,id=disk,format=raw,file=%s,cache=%s,discard=unmap,detect-zeroes=unmap",
-			diskFile, s.DiskCache),
+		"-drive", fmt.Sprintf("if=none,id=disk,%s,cache=%s,discard=unmap,detect-zeroes=unmap", file, s.DiskCache),
 		"-device", fmt.Sprintf("virtio-blk-pci,drive=disk,serial=disk,bootindex=%d", bootIndex))
 }
 

@@ -94,6 +94,10 @@ func (n *Node) Change(change func(*NodeSpec)) error {
 // path returns the path of a file in the node's directory.
 func (n *Node) path(name string) string { return filepath.Join(n.dir, name) }
 
+// WriteLogPath returns the file that holds what the machine wrote since it was last
+// started; see NodeSpec.RecordWrites.
+func (n *Node) WriteLogPath() string { return n.path(writeLogFile) }
+
 // DiskPath returns the raw image of the machine's disk. Only a stopped
 // machine's disk may be written to.
 func (n *Node) DiskPath() string { return n.path(diskFile) }

@@ -102,6 +102,13 @@ type NodeSpec struct {
 	// Identity is the network that the machine becomes a member of with Enrol, and
 	// whose operator calls it. Without one there is no Client.
 	Identity Identity `json:"identity,omitzero"`
+	// DiskFaults is the path of a configuration of QEMU's blkdebug, which makes requests
+	// to the disk fail; empty for a disk that works.
+	DiskFaults string `json:"diskFaults,omitempty"`
+	// RecordWrites keeps all that the machine writes to its disk since its start in the
+	// file WriteLogPath, in the format of Linux' dm-log-writes: what a disk has lost that
+	// lost its power can be told from it.
+	RecordWrites bool `json:"recordWrites,omitempty"`
 	// ExtraArgs go to QEMU's command line as they are.
 	ExtraArgs []string `json:"extraArgs,omitempty"`
 	// Host says where the host's tools stand.
@@ -161,6 +168,9 @@ func (s NodeSpec) validate() error {
 	modes := []DiskCache{Writeback, Writethrough, NoCache, DirectSync, Unsafe}
 	if !slices.Contains(modes, s.DiskCache) {
 		wrong("unknown disk cache mode %q: use one of %v", s.DiskCache, modes)
+	}
+	if s.RecordWrites && s.DiskFaults != "" {
+		wrong("a disk with faults cannot have its writes recorded")
 	}
 	seen := map[int]bool{}
 	for _, f := range s.Forwards {

@@ -128,6 +128,11 @@ func prepare(s NodeSpec) (layout, error) {
 		return layout{}, err
 	}
 	l := layout{esp: esp, config: len(s.Config) > 0}
+	if s.RecordWrites {
+		if err := os.WriteFile(s.file(writeLogFile), nil, 0o600); err != nil {
+			return layout{}, fmt.Errorf("begin the log of writes: %w", err)
+		}
+	}
 	if _, err := os.Stat(s.file(varsFile)); s.Firmware == UEFI && errors.Is(err, fs.ErrNotExist) {
 		if err := copySparse(s.file(varsFile), s.Host.FirmwareVars, 0); err != nil {
 			return layout{}, err
