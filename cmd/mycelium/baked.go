@@ -18,6 +18,9 @@ import (
 type bakedFlags struct {
 	contextFlags
 	invite, config, hostname string
+	// installer makes a medium that installs: installerWaits, or the disk as in
+	// config.Install.
+	installer string
 	// makeInvite lets --invite be "auto".
 	makeInvite bool
 }
@@ -33,8 +36,18 @@ func (b *bakedFlags) register(cmd *cobra.Command) {
 	}
 }
 
+// installerWaits is the value of --installer for a medium that waits to be told the disk.
+const installerWaits = "wait"
+
+// registerInstaller is for what writes a medium that machines start from.
+func (b *bakedFlags) registerInstaller(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&b.installer, "installer", "", "make a medium that runs from memory and installs: onto auto, a disk's name, serial:…, model:… or size:…; without a value when it is told to")
+	f.Lookup("installer").NoOptDefVal = installerWaits
+}
+
 // given reports whether anything is asked for.
-func (b *bakedFlags) given() bool { return b.network+b.invite+b.config+b.hostname != "" }
+func (b *bakedFlags) given() bool { return b.network+b.invite+b.config+b.hostname+b.installer != "" }
 
 // check says what is wrong with the flags in themselves.
 func (b *bakedFlags) check() error {
@@ -100,6 +113,16 @@ func (b *bakedFlags) amend(cmd *cobra.Command, document []byte, c *config.Config
 			return nil, err
 		}
 		out.WriteString(text)
+	}
+	if b.installer != "" {
+		if c.Install.IsLive() {
+			return nil, fmt.Errorf("--installer: %s has a section install already", b.sourceName())
+		}
+		order := "live: true"
+		if b.installer != installerWaits {
+			order = fmt.Sprintf("disk: %q", b.installer)
+		}
+		fmt.Fprintf(out, "\ninstall:\n  %s\n", order)
 	}
 	if _, err := config.Parse(out.Bytes()); err != nil {
 		return nil, fmt.Errorf("make the configuration: %w", err)

@@ -61,6 +61,7 @@ Without the right to open the disk, udisks asks you for it (on macOS: authopen).
 	f.BoolVar(&o.force, "force", false, "write to a disk that is built in, too")
 	f.BoolVar(&o.verify, "verify", true, "read everything back")
 	o.baked.register(cmd)
+	o.baked.registerInstaller(cmd)
 	o.baked.makeInvite = true
 	f.Lookup("invite").Usage = `file with a token of "mycelium invite" that lets the machine in (- is standard input), or auto to make one`
 	o.output.register(cmd)

@@ -341,6 +341,8 @@ func TestBakedConfig(t *testing.T) {
 		{bakedFlags{contextFlags: contextFlags{"home"}, invite: token}, config.Membership{Network: f.id.String(), Invite: secret}},
 		{bakedFlags{contextFlags: contextFlags{"home"}, invite: token, config: addresses, hostname: "kitchen"}, config.Membership{Network: f.id.String(), Invite: secret}},
 		{bakedFlags{hostname: "kitchen"}, config.Membership{}},
+		{bakedFlags{installer: installerWaits}, config.Membership{}},
+		{bakedFlags{contextFlags: contextFlags{"home"}, installer: "serial:abc"}, config.Membership{Network: f.id.String()}},
 	} {
 		cmd := newImageBuildCommand()
 		cmd.SetContext(t.Context())
@@ -354,6 +356,9 @@ func TestBakedConfig(t *testing.T) {
 		}
 		if c.Hostname != tc.flags.hostname || len(c.Network.Interfaces) != min(1, len(tc.flags.config)) {
 			t.Errorf("%v: %+v", tc.flags, c)
+		}
+		if c.Install.IsLive() != (tc.flags.installer != "") || c.Install.Disk != "" && c.Install.Disk != tc.flags.installer {
+			t.Errorf("%v: %+v", tc.flags, c.Install)
 		}
 		if tc.flags.config == "" && !strings.HasPrefix(string(document), string(disk.ExampleConfig)) {
 			t.Error("the example's comments are lost")
