@@ -64,7 +64,7 @@ func (u *updating) unreadableSlot(t *testing.T) {
 	u.restartWith(t, func(s *qemu.NodeSpec) {
 		disk, err := u.Disk()
 		must(t, "disk", err)
-		defer disk.Close()
+		defer func() { _ = disk.Close() }()
 		slot, err := disk.Partition(idle)
 		must(t, "idle slot", err)
 		const within = 16 << 20 // bytes into the slot, well within the OS file

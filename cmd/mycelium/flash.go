@@ -136,7 +136,7 @@ func runFlash(cmd *cobra.Command, o *flashOptions, from, to string) (err error) 
 	if err != nil {
 		return err
 	}
-	defer image.Close()
+	defer func() { _ = image.Close() }()
 	target, err := openTarget(cmd, o, image, to)
 	if err != nil {
 		return err

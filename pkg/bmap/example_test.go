@@ -28,7 +28,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer os.Remove(disk.Name())
+	defer func() { _ = os.Remove(disk.Name()) }()
 	defer disk.Close()
 	if _, err := disk.WriteString(strings.Repeat("old", 4*bmap.BlockSize)); err != nil {
 		fmt.Println(err)

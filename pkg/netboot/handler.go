@@ -231,7 +231,7 @@ func (c *Config) loader(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	content, err := io.ReadAll(io.LimitReader(f, maxLoader+1))
 	if err == nil && len(content) > maxLoader {
 		err = errors.New("too large for a loader")

@@ -33,7 +33,7 @@ func (c *Config) OpenTFTP(name string, a netip.Addr) (io.ReadCloser, int64, erro
 	}
 	st, err := f.Stat()
 	if err != nil || !st.Mode().IsRegular() {
-		f.Close()
+		_ = f.Close()
 		return nil, 0, fmt.Errorf("no file %q", printable(name))
 	}
 	return c.watch(a, clean, eventSystem, f, st.Size())

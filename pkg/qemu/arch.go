@@ -88,7 +88,7 @@ func OSFileArch(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s is no EFI program: %w", path, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	machines := []uint16{pe.IMAGE_FILE_MACHINE_AMD64, pe.IMAGE_FILE_MACHINE_ARM64}
 	i := slices.Index(machines, f.Machine)
 	if i < 0 {

@@ -141,7 +141,7 @@ func TestImage(t *testing.T) {
 // fsck checks the file system of a partition of a disk image.
 func fsck(ctx context.Context, path string, p partition) ([]byte, error) {
 	copied := path + ".partition"
-	defer os.Remove(copied)
+	defer func() { _ = os.Remove(copied) }()
 	out, err := exec.CommandContext(ctx, "dd", "if="+path, "of="+copied, "bs=1M", "conv=sparse", "iflag=skip_bytes,count_bytes",
 		fmt.Sprintf("skip=%d", p.Start*512), fmt.Sprintf("count=%d", p.Size*512)).CombinedOutput()
 	if err != nil {

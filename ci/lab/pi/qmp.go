@@ -21,7 +21,7 @@ func WatchEnd(socket string, ended chan error) (reason string, err error) {
 	if err != nil || conn == nil {
 		return "", err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if _, err := conn.Write([]byte(`{"execute":"qmp_capabilities"}` + "\n")); err != nil {
 		return "", err
 	}

@@ -147,7 +147,7 @@ func TestUDisks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	service := blockService{f, make(chan int32, 1)}
 	if err := server.Export(service, "/org/freedesktop/UDisks2/block_devices/sdb", "org.freedesktop.UDisks2.Block"); err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ func openByUDisks(ctx context.Context, connect func(context.Context) (*dbus.Conn
 	if err != nil {
 		return nil, fmt.Errorf("connect to the system bus: %w", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if !conn.SupportsUnixFDs() {
 		return nil, errors.New("the system bus passes no open files")
 	}
