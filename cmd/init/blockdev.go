@@ -47,10 +47,7 @@ const (
 
 // findBootDisk looks for the boot disk until it appears or patience ends.
 func findBootDisk(ctx context.Context, log *slog.Logger, c cmdline) *bootDisk {
-	loader := loaderPartitions()
-	if c.partition != "" {
-		loader = append(loader, c.partition)
-	}
+	loader := bootPartitions(c)
 	patience := diskPatience
 	if len(loader) > 0 || startedFromDisk(tryboot.Bootloader) {
 		patience = loaderDiskPatience
@@ -70,6 +67,16 @@ func findBootDisk(ctx context.Context, log *slog.Logger, c cmdline) *bootDisk {
 			return &bootDisk{err: err}
 		}
 	}
+}
+
+// bootPartitions returns the unique GUIDs of the partitions that the machine was
+// started from, as far as firmware, boot loader and command line say.
+func bootPartitions(c cmdline) []string {
+	loader := loaderPartitions()
+	if c.partition != "" {
+		loader = append(loader, c.partition)
+	}
+	return loader
 }
 
 // loaderPartitions returns the unique GUIDs of the partitions that the stub and

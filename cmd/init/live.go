@@ -28,7 +28,7 @@ type liveSystem struct {
 //     never has;
 //   - there is no disk of ours.
 func (m *machine) findLive(d *bootDisk) *liveSystem {
-	return decideLive(d, m.cmdline.live || m.cmdline.install.order != "", loaderPartitions(), m.isInstaller)
+	return decideLive(d, m.cmdline.live || m.cmdline.install.order != "", bootPartitions(m.cmdline), m.isInstaller)
 }
 
 // decideLive is findLive; ordered says what the command line does.
