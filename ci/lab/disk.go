@@ -159,7 +159,7 @@ func (p *Partition) debugfs(ctx context.Context, args ...string) ([]byte, error)
 // PutFile writes a file of the FAT file system in the partition, as whoever
 // holds the disk can on any computer.
 func (p *Partition) PutFile(ctx context.Context, name string, content []byte) error {
-	if err := p.mtool(ctx, bytes.NewReader(content), "mcopy", "-o", "-", "::"+name); err != nil {
+	if _, err := p.mtool(ctx, bytes.NewReader(content), "mcopy", "-o", "-", "::"+name); err != nil {
 		return fmt.Errorf("write %s to %s: %w", name, p.Label, err)
 	}
 	return nil
@@ -167,21 +167,32 @@ func (p *Partition) PutFile(ctx context.Context, name string, content []byte) er
 
 // RemoveFile deletes a file of the FAT file system in the partition.
 func (p *Partition) RemoveFile(ctx context.Context, name string) error {
-	if err := p.mtool(ctx, nil, "mdel", "::"+name); err != nil {
+	if _, err := p.mtool(ctx, nil, "mdel", "::"+name); err != nil {
 		return fmt.Errorf("remove %s from %s: %w", name, p.Label, err)
 	}
 	return nil
 }
 
-func (p *Partition) mtool(ctx context.Context, stdin io.Reader, tool string, args ...string) error {
+// GetFile reads a file of the FAT file system in the partition.
+func (p *Partition) GetFile(ctx context.Context, name string) ([]byte, error) {
+	out, err := p.mtool(ctx, nil, "mcopy", "::"+name, "-")
+	if err != nil {
+		return nil, fmt.Errorf("read %s of %s: %w", name, p.Label, err)
+	}
+	return out, nil
+}
+
+// mtool runs one of mtools on the partition and returns what it printed.
+func (p *Partition) mtool(ctx context.Context, stdin io.Reader, tool string, args ...string) ([]byte, error) {
 	if _, err := exec.LookPath(tool); err != nil {
-		return fmt.Errorf("%w: apt-get install mtools", err)
+		return nil, fmt.Errorf("%w: apt-get install mtools", err)
 	}
 	args = append([]string{"-i", fmt.Sprintf("%s@@%d", p.disk.Name(), p.Offset)}, args...)
 	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Stdin = stdin
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", tool, err, out)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", tool, err, out)
 	}
-	return nil
+	return out, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/digital-mycelium/os/ci/lab"
+	"github.com/digital-mycelium/os/image/grub"
 	"github.com/digital-mycelium/os/image/uki"
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/qemu"
@@ -71,8 +72,8 @@ func usbByBIOS(t *testing.T, suite *lab.Suite) {
 		if console := startsAgain(t, m); !strings.Contains(console, test.want) {
 			t.Errorf("environment %q: the console does not say %q:\n%.2000s", test.environment, test.want, console)
 		}
-		if got := grubEnvironment(t, m, nil); !strings.HasPrefix(got, test.after+"#") {
-			t.Errorf("environment %q became %q", test.environment, got)
+		if got := grubEnvironment(t, m); !strings.HasPrefix(got, test.after+"#") {
+			t.Errorf("environment %q became %.80q", test.environment, got)
 		}
 	}
 }
@@ -80,32 +81,19 @@ func usbByBIOS(t *testing.T, suite *lab.Suite) {
 // setGRUBEnvironment replaces GRUB's environment block on a machine's disk.
 func setGRUBEnvironment(t *testing.T, m *lab.Machine, text string) {
 	t.Helper()
-	grubEnvironment(t, m, append([]byte(text), bytes.Repeat([]byte("#"), 1024-len(text))...))
+	block := append([]byte(text), bytes.Repeat([]byte("#"), 1024-len(text))...)
+	onEFI(t, m, func(p *lab.Partition) error { return p.PutFile(t.Context(), grub.EnvironmentFile, block) })
 }
 
-// grubEnvironment finds the environment block by its padding, and replaces it unless
-// next is nil.
-func grubEnvironment(t *testing.T, m *lab.Machine, next []byte) string {
+// grubEnvironment reads GRUB's environment block on a machine's disk.
+func grubEnvironment(t *testing.T, m *lab.Machine) (text string) {
 	t.Helper()
-	disk, err := m.Disk()
-	must(t, "disk", err)
-	defer closeDisk(t, disk)
-	efi, err := disk.Partition("EFI")
-	must(t, "disk", err)
-	all := make([]byte, efi.Size)
-	_, err = efi.ReadAt(all, 0)
-	must(t, "read EFI", err)
-	const padding = 512 // all of the second sector
-	at := bytes.Index(all, bytes.Repeat([]byte("#"), padding))
-	if at < 0 {
-		t.Fatal("there is no environment block on EFI")
-	}
-	at -= at % 512 // the padding begins in the block's first sector
-	if next != nil {
-		_, err = efi.WriteAt(next, int64(at))
-		must(t, "write GRUB's environment", err)
-	}
-	return string(all[at:][:1024])
+	onEFI(t, m, func(p *lab.Partition) error {
+		block, err := p.GetFile(t.Context(), grub.EnvironmentFile)
+		text = string(block)
+		return err
+	})
+	return text
 }
 
 // modernPC: a laptop of today, by UEFI.
