@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -160,13 +159,4 @@ func (m *netMachine) wait(d time.Duration, what string, is func(api.ConsoleEvent
 	})
 	must(m.t, what, err)
 	return event
-}
-
-// overlay makes a disk that begins as the image and leaves it alone.
-func overlay(t *testing.T, image string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "disk.qcow2")
-	out, err := exec.CommandContext(t.Context(), "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, path, "8G").CombinedOutput()
-	must(t, "make a disk: "+string(out), err)
-	return path
 }

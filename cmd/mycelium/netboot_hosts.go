@@ -128,7 +128,7 @@ func (h *bootHosts) setInstall(text string) error {
 		disk, one = rest, true
 	}
 	named := strings.TrimPrefix(disk, "wipe:")
-	if named == "" || strings.HasPrefix(named, "/") || strings.ContainsFunc(named, notInDisk) {
+	if !config.ValidDisk(named) || strings.ContainsFunc(named, notInDisk) {
 		return fmt.Errorf("--install %s: write auto, no, a disk such as sda, or wipe:sda to overwrite what is on it", text)
 	}
 	if disk == "no" {
