@@ -77,6 +77,12 @@ test: deps ## everything that CI runs: checks, images, conformance and fault tes
 test-faults: image demo-image ## every story, three servers, more faults of updates and ten power cuts each among them: two hours emulated
 	$(GO) test -count=1 -timeout 180m -v ./ci/system
 
+.PHONY: test-boards
+test-boards: demo-image ## every board's image, checked, and its machines in QEMU; network boot and installation
+	@$(MAKE) --no-print-directory image BOARD=all
+	$(GO) test -count=1 -v ./ci/boards
+	$(GO) test -count=1 -timeout 180m -v -run 'TestSystem/(pc|arm64|rpi|netboot|install|network_install)$$' ./ci/system
+
 .PHONY: test-upstream
 test-upstream: image demo-image ## a part of Kubernetes' own end-to-end tests (a long build)
 	$(GO) test -count=1 -timeout 240m -v -tags upstream -run TestUpstream ./ci/conformance
