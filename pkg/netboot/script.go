@@ -76,7 +76,7 @@ func script(n Network, p Platform, i *Image, arguments string) string {
 		fmt.Fprintf(&b, "kernel %s%s %s || goto failed\ninitrd %s%s || goto failed\n", base, fileLinux, line, base, fileInitrd)
 	}
 	b.WriteString("boot || goto failed\n" +
-		":failed\necho This did not work: ${errno:errstring}. It is tried again.\n" +
+		":failed\necho This did not work. It is tried again.\n" +
 		"prompt --timeout 10000 Press a key to go on with the next boot device. && exit 1 ||\n" +
 		"sleep 2 ||\ngoto again\n")
 	return b.String()
