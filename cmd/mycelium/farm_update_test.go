@@ -110,7 +110,11 @@ func (s *fakeSlots) Push(_ context.Context, statement []byte, r io.Reader) (stri
 	return says.Version, nil
 }
 
-// Try lets the node boot, be on trial, and have a verdict, one at each look.
+// trialLooks is how many looks a trial lasts. Two look at a node: who shows how it is,
+// and who waits for it.
+const trialLooks = 10
+
+// Try lets the node boot, be on trial, and have a verdict, step by step as it is looked at.
 func (s *fakeSlots) Try(context.Context) error {
 	s.log("try")
 	swap := func(st *api.Status) {
@@ -132,7 +136,6 @@ func (s *fakeSlots) Try(context.Context) error {
 			st.Kubernetes.NodeReady = false
 			st.Update.Trial = &api.UpdateTrial{Version: st.Version, Waiting: []string{"the node to be Ready"}, Deadline: theTime}
 		},
-		func(*api.Status) {},
 		func(st *api.Status) {
 			st.Kubernetes.NodeReady, st.Update.Trial = true, nil
 			slot := running(st)
@@ -153,6 +156,9 @@ func (s *fakeSlots) Try(context.Context) error {
 			st.Update.Verdicts = append(st.Update.Verdicts, verdict)
 			s.farm.events.add(verdict.Phase + " " + st.Name)
 		},
+	}
+	for range trialLooks {
+		steps = slices.Insert(steps, 1, func(*api.Status) {})
 	}
 	s.mu.Lock()
 	s.steps = steps

@@ -194,11 +194,6 @@ func (o *upOptions) spec(cmd *cobra.Command, name string) (qemu.NetworkSpec, err
 	if err != nil {
 		return spec, err
 	}
-	if o.arch == "" {
-		if o.arch, err = imageArch(o.image); err != nil {
-			return spec, err
-		}
-	}
 	spec.Node = qemu.NodeSpec{
 		Image: o.image, Arch: o.arch, MemoryMiB: o.memory, CPUs: o.cpus, DiskBytes: disk,
 		DiskCache: qemu.DiskCache(o.diskCache), Firmware: qemu.Firmware(o.firmware), Forwards: forwards,
@@ -225,7 +220,13 @@ func (o *upOptions) spec(cmd *cobra.Command, name string) (qemu.NetworkSpec, err
 			return spec, fmt.Errorf("%s: %w", o.config, err)
 		}
 	}
-	return spec, o.membership(cmd, &spec)
+	if err := o.membership(cmd, &spec); err != nil {
+		return spec, err
+	}
+	if o.arch == "" {
+		spec.Node.Arch, err = imageArch(o.image)
+	}
+	return spec, err
 }
 
 // membership says which network the nodes become members of, and how.

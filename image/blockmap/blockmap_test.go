@@ -12,6 +12,7 @@ import (
 
 	"github.com/digital-mycelium/os/board"
 	"github.com/digital-mycelium/os/image/disk"
+	"github.com/digital-mycelium/os/pkg/disklayout"
 )
 
 const mib = 1 << 20
@@ -90,7 +91,7 @@ func TestOverOldData(t *testing.T) {
 			t.Fatal(err)
 		}
 		if p.State {
-			if len(bytes.Trim(content, "\x00")) > 0 {
+			if rest, ok := bytes.CutPrefix(content, []byte(disklayout.EmptyMarker)); !ok || len(bytes.Trim(rest, "\x00")) > 0 {
 				t.Error("STATE holds something old")
 			}
 			continue
