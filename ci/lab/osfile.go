@@ -55,6 +55,11 @@ func (s *Suite) Variant(ctx context.Context, dir, version string, change func(*u
 	if err != nil {
 		return OSFile{}, err
 	}
+	return s.saveOSFile(dir, version, data)
+}
+
+// saveOSFile puts an OS file into dir.
+func (s *Suite) saveOSFile(dir, version string, data []byte) (OSFile, error) {
 	path := filepath.Join(dir, version+".efi")
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return OSFile{}, err

@@ -56,11 +56,7 @@ func (s *Suite) PiVariant(dir, version, commandLine string) (OSFile, error) {
 	if err != nil {
 		return OSFile{}, err
 	}
-	path := filepath.Join(dir, version+".efi")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		return OSFile{}, err
-	}
-	return s.openOSFile(path, version)
+	return s.saveOSFile(dir, version, data)
 }
 
 // readPieces takes an OS file of pieces apart.

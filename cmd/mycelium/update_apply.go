@@ -78,7 +78,7 @@ func apply(cmd *cobra.Command, o *applyOptions) error {
 	nodes := w.look(cmd.Context())
 	waiting.stop()
 	r := &rolling{
-		o: o, watch: w, pause: pollPause(cmd.Context()),
+		o: o, watch: w,
 		lines: newNodeLines(cmd.ErrOrStderr(), refNames(chosen)),
 	}
 	quiet := &cobra.Command{} // what is said meanwhile would go between the lines
@@ -118,7 +118,6 @@ type rolling struct {
 	watch *watch
 	pods  podMover
 	lines *nodeLines
-	pause time.Duration // between two looks
 
 	plan *rollout.Rollout
 }
@@ -222,7 +221,7 @@ func (r *rolling) loop(ctx context.Context) error {
 	defer work.Wait()
 	defer cancel()
 	ends := make(chan ended)
-	tick := time.NewTicker(r.pause)
+	tick := time.NewTicker(pollPause(ctx))
 	defer tick.Stop()
 	for {
 		nodes := r.watch.look(ctx)
@@ -325,7 +324,7 @@ func (r *rolling) stage(ctx context.Context, a rollout.Action) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(r.pause):
+		case <-time.After(pollPause(ctx)):
 		}
 	}
 }

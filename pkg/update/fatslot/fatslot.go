@@ -4,7 +4,6 @@
 package fatslot
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"time"
@@ -39,8 +38,7 @@ type Slot struct {
 
 var _ update.Content = (*Slot)(nil)
 
-// piece is how much is written to the disk at once.
-const piece = 1 << 20
+func (s *Slot) partition() Partition { return Partition{s.Disk, s.Offset} }
 
 // fs returns the file system that holds a file of size bytes.
 func (s *Slot) fs(size int64, content io.Reader) (*fat.FS, error) {
@@ -63,7 +61,7 @@ func (s *Slot) Write(r io.Reader, size int64) error {
 	if _, _, err := f.Extent(s.File); err != nil {
 		return err // before anything is lost
 	}
-	w := partition{io.NewOffsetWriter(s.Disk, s.Offset), s.Disk}
+	w := s.partition()
 	if err := f.Clear(w); err != nil {
 		return err
 	}
@@ -79,14 +77,6 @@ func (s *Slot) Write(r io.Reader, size int64) error {
 	return nil
 }
 
-// partition is where the file system is written.
-type partition struct {
-	*io.OffsetWriter
-	disk Disk
-}
-
-func (p partition) Sync() error { return p.disk.Sync() }
-
 // Open implements update.Content: it reads the file's content where Write puts
 // it, and before that, that the file system says so too.
 func (s *Slot) Open(size int64) (update.File, error) {
@@ -98,43 +88,9 @@ func (s *Slot) Open(size int64) (update.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.compare(f, offset); err != nil {
+	// All tables and directories lie before the file.
+	if err := s.partition().Compare(f, offset); err != nil {
 		return nil, err
 	}
-	return file{io.NewSectionReader(s.Disk, s.Offset+offset, size)}, nil
-}
-
-// file is what Open returns; there is nothing to close.
-type file struct{ *io.SectionReader }
-
-func (file) Close() error { return nil }
-
-// compare wants the tables and directories, all of which lie before the file's
-// content, to be those of f: a flipped bit there is as bad as one in the file.
-func (s *Slot) compare(f *fat.FS, end int64) error {
-	want := make(memory, end)
-	if err := f.WriteMetadata(want); err != nil {
-		return err
-	}
-	got := make([]byte, min(end, piece))
-	for at := int64(0); at < end; at += piece {
-		part := got[:min(piece, end-at)]
-		if _, err := s.Disk.ReadAt(part, s.Offset+at); err != nil {
-			return fmt.Errorf("read the file system at byte %d: %w", at, err)
-		}
-		if !bytes.Equal(part, want[at:at+int64(len(part))]) {
-			return fmt.Errorf("the file system is not what was written, between the bytes %d and %d", at, at+int64(len(part)))
-		}
-	}
-	return nil
-}
-
-// memory is a disk in memory.
-type memory []byte
-
-func (m memory) WriteAt(p []byte, off int64) (int, error) {
-	if off < 0 || off+int64(len(p)) > int64(len(m)) {
-		return 0, fmt.Errorf("%d bytes at %d do not lie before the file", len(p), off)
-	}
-	return copy(m[off:], p), nil
+	return s.partition().File(offset, size), nil
 }

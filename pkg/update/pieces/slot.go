@@ -1,7 +1,6 @@
 package pieces
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"time"
@@ -26,8 +25,12 @@ type Slot struct {
 
 var _ update.Content = (*Slot)(nil)
 
-// chunk is how much is read from the disk at once.
+// chunk is how much is written to the disk at once, in bytes.
 const chunk = 1 << 20
+
+func (s *Slot) partition() fatslot.Partition {
+	return fatslot.Partition{Disk: s.Disk, Offset: s.Offset}
+}
 
 // fs returns the file system that holds the pieces, and where in it they begin.
 func (s *Slot) fs(list []Piece) (*fat.FS, int64, error) {
@@ -74,7 +77,7 @@ func (s *Slot) Write(r io.Reader, size int64) error {
 	if err != nil {
 		return err // before anything is lost
 	}
-	w := io.NewOffsetWriter(s.Disk, s.Offset)
+	w := s.partition()
 	if err := whole.Clear(w); err != nil {
 		return err
 	}
@@ -111,7 +114,7 @@ func (s *Slot) read(size int64) (*fat.FS, int64, error) {
 		return nil, 0, err
 	}
 	head := make([]byte, Page)
-	if _, err := s.Disk.ReadAt(head, s.Offset+base); err != nil {
+	if _, err := s.partition().ReadAt(head, base); err != nil {
 		return nil, 0, fmt.Errorf("read the list of pieces: %w", err)
 	}
 	list, err := Parse(head, size)
@@ -135,10 +138,10 @@ func (s *Slot) Open(size int64) (update.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.compare(f, base); err != nil {
+	if err := s.partition().Compare(f, base); err != nil { // the pieces come last
 		return nil, err
 	}
-	return file{io.NewSectionReader(s.Disk, s.Offset+base, size)}, nil
+	return s.partition().File(base, size), nil
 }
 
 // Size returns the length of the file that is in the slot, by its list of pieces alone.
@@ -148,7 +151,7 @@ func (s *Slot) Size() (int64, error) {
 		return 0, err
 	}
 	head := make([]byte, Page)
-	if _, err := s.Disk.ReadAt(head, s.Offset+base); err != nil {
+	if _, err := s.partition().ReadAt(head, base); err != nil {
 		return 0, fmt.Errorf("read the list of pieces: %w", err)
 	}
 	list, err := parseList(head)
@@ -156,39 +159,4 @@ func (s *Slot) Size() (int64, error) {
 		return 0, err
 	}
 	return FileSize(list), nil
-}
-
-// file is what Open returns; there is nothing to close.
-type file struct{ *io.SectionReader }
-
-func (file) Close() error { return nil }
-
-// compare wants the tables and the directory, which lie before the pieces, to be those
-// of f.
-func (s *Slot) compare(f *fat.FS, end int64) error {
-	want := make(memory, end)
-	if err := f.WriteMetadata(want); err != nil {
-		return err
-	}
-	got := make([]byte, min(end, chunk))
-	for at := int64(0); at < end; at += chunk {
-		part := got[:min(chunk, end-at)]
-		if _, err := s.Disk.ReadAt(part, s.Offset+at); err != nil {
-			return fmt.Errorf("read the file system at byte %d: %w", at, err)
-		}
-		if !bytes.Equal(part, want[at:at+int64(len(part))]) {
-			return fmt.Errorf("the file system is not what was written, between the bytes %d and %d", at, at+int64(len(part)))
-		}
-	}
-	return nil
-}
-
-// memory is a disk in memory.
-type memory []byte
-
-func (m memory) WriteAt(p []byte, off int64) (int, error) {
-	if off < 0 || off+int64(len(p)) > int64(len(m)) {
-		return 0, fmt.Errorf("%d bytes at %d do not lie before the pieces", len(p), off)
-	}
-	return copy(m[off:], p), nil
 }
