@@ -9,7 +9,6 @@ package blockmap
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"github.com/digital-mycelium/os/pkg/bmap"
 	"github.com/digital-mycelium/os/pkg/fat"
 	"github.com/digital-mycelium/os/pkg/gpt"
+	"github.com/digital-mycelium/os/pkg/mbr"
 )
 
 const sectorSize = 512
@@ -59,75 +59,23 @@ func fromGPT(r io.ReaderAt, size int64) ([]Partition, error) {
 	return list, nil
 }
 
-// Of a master boot record, and of the records that describe logical partitions.
-const (
-	mbrEntries   = 446
-	mbrEntrySize = 16
-	mbrSignature = 510
-	maxLogical   = 60
-)
-
-// mbrEntry is one partition of a record, in sectors.
-type mbrEntry struct {
-	kind         byte
-	first, count int64
-}
-
-func (e mbrEntry) extended() bool { return e.kind == 0x05 || e.kind == 0x0f || e.kind == 0x85 }
-
-func readMBR(r io.ReaderAt, at int64) ([]mbrEntry, error) {
-	b := make([]byte, sectorSize)
-	if n, err := r.ReadAt(b, at); n < len(b) {
-		return nil, errors.Join(err, io.ErrUnexpectedEOF)
+func fromMBR(r io.ReaderAt, size int64) ([]Partition, error) {
+	t, err := mbr.Read(r, size)
+	if errors.Is(err, io.EOF) { // the logical partitions' descriptions
+		t, err = mbr.ReadPrimaries(r, size)
 	}
-	if binary.LittleEndian.Uint16(b[mbrSignature:]) != 0xaa55 {
+	if errors.Is(err, mbr.ErrNoTable) {
 		return nil, ErrNoTable
 	}
-	var list []mbrEntry
-	for i := range 4 {
-		e := b[mbrEntries+i*mbrEntrySize:]
-		list = append(list, mbrEntry{e[4], int64(binary.LittleEndian.Uint32(e[8:])), int64(binary.LittleEndian.Uint32(e[12:]))})
-	}
-	return list, nil
-}
-
-func fromMBR(r io.ReaderAt, size int64) ([]Partition, error) {
-	entries, err := readMBR(r, 0)
 	if err != nil {
 		return nil, err
 	}
 	var list []Partition
-	add := func(base int64, e mbrEntry) error {
-		p := Partition{Extent: bmap.Extent{Offset: (base + e.first) * sectorSize, Length: e.count * sectorSize}}
-		if e.kind == 0 || e.count == 0 {
-			return nil
-		}
-		if p.End() > size || p.Offset == 0 {
-			return fmt.Errorf("a partition from byte %d to %d does not fit an image of %d", p.Offset, p.End(), size)
-		}
-		list = append(list, p)
-		return nil
-	}
-	for _, e := range entries {
-		if !e.extended() {
-			if err := add(0, e); err != nil {
-				return nil, err
-			}
+	for _, p := range t.Partitions {
+		if p.IsExtended() {
 			continue
 		}
-		for at, n := e.first, 0; n < maxLogical; n++ {
-			logical, err := readMBR(r, at*sectorSize)
-			if err != nil {
-				break
-			}
-			if err := add(at, logical[0]); err != nil {
-				return nil, err
-			}
-			if !logical[1].extended() {
-				break
-			}
-			at = e.first + logical[1].first
-		}
+		list = append(list, Partition{Extent: bmap.Extent{Offset: int64(p.First) * sectorSize, Length: int64(p.Sectors) * sectorSize}})
 	}
 	if len(list) == 0 {
 		return nil, ErrNoTable

@@ -113,16 +113,22 @@ func TestOverOldData(t *testing.T) {
 	}
 }
 
+// mbrEntry is one partition of a boot record, in sectors.
+type mbrEntry struct {
+	kind         byte
+	first, count int64
+}
+
 // record is a boot record with the given partitions.
 func record(entries ...mbrEntry) []byte {
 	b := make([]byte, sectorSize)
 	for i, e := range entries {
-		at := b[mbrEntries+i*mbrEntrySize:]
+		at := b[446+16*i:]
 		at[4] = e.kind
 		binary.LittleEndian.PutUint32(at[8:], uint32(e.first))
 		binary.LittleEndian.PutUint32(at[12:], uint32(e.count))
 	}
-	binary.LittleEndian.PutUint16(b[mbrSignature:], 0xaa55)
+	binary.LittleEndian.PutUint16(b[510:], 0xaa55)
 	return b
 }
 
@@ -144,7 +150,7 @@ func TestMBR(t *testing.T) {
 		t.Errorf("of the head alone: %+v, %v", got, err)
 	}
 	for name, bad := range map[string][]byte{
-		"zeros": make([]byte, mib), "empty": record(), "short": disk[:100], "too large": append(record(mbrEntry{0x0c, 8, 1 << 30}), make([]byte, 4096)...),
+		"zeros": make([]byte, mib), "empty": record(), "none but the extended one": append(record(mbrEntry{0x0f, 8, 8}), make([]byte, 4096)...), "short": disk[:100], "too large": append(record(mbrEntry{0x0c, 8, 1 << 30}), make([]byte, 4096)...),
 	} {
 		if got, err := Partitions(bytes.NewReader(bad), mib); err == nil {
 			t.Errorf("%s: %+v", name, got)

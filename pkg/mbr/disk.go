@@ -17,6 +17,33 @@ const (
 // Read reads the table of a disk of diskBytes bytes. It returns ErrNoTable when there
 // is none, or one that only protects a GUID partition table.
 func Read(r io.ReaderAt, diskBytes int64) (*Table, error) {
+	t, err := readPrimaries(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.readLogical(r); err != nil {
+		return nil, fmt.Errorf("read the partition table: %w", err)
+	}
+	return t.checked(diskBytes)
+}
+
+// ReadPrimaries is Read for the first sector alone: without the logical partitions.
+func ReadPrimaries(r io.ReaderAt, diskBytes int64) (*Table, error) {
+	t, err := readPrimaries(r)
+	if err != nil {
+		return nil, err
+	}
+	return t.checked(diskBytes)
+}
+
+func (t *Table) checked(diskBytes int64) (*Table, error) {
+	if err := t.check(diskBytes); err != nil {
+		return nil, fmt.Errorf("read the partition table: %w", err)
+	}
+	return t, nil
+}
+
+func readPrimaries(r io.ReaderAt) (*Table, error) {
 	sector, err := readSector(r, 0)
 	if err != nil {
 		return nil, err
@@ -33,12 +60,6 @@ func Read(r io.ReaderAt, diskBytes int64) (*Table, error) {
 		case p.Type != 0:
 			t.Partitions = append(t.Partitions, p)
 		}
-	}
-	if err := t.readLogical(r); err != nil {
-		return nil, fmt.Errorf("read the partition table: %w", err)
-	}
-	if err := t.check(diskBytes); err != nil {
-		return nil, fmt.Errorf("read the partition table: %w", err)
 	}
 	return t, nil
 }

@@ -50,9 +50,12 @@ type Table struct {
 	Partitions []Partition
 }
 
+// IsExtended tells whether p is there for the logical partitions alone.
+func (p Partition) IsExtended() bool { return !p.logical() && isExtended(p.Type) }
+
 // extended returns the extended partition.
 func (t *Table) extended() (Partition, bool) {
-	i := slices.IndexFunc(t.Partitions, func(p Partition) bool { return !p.logical() && isExtended(p.Type) })
+	i := slices.IndexFunc(t.Partitions, Partition.IsExtended)
 	if i < 0 {
 		return Partition{}, false
 	}
