@@ -118,6 +118,9 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if p.uboot, err = b.fetchUBoot(ctx); err != nil {
 		return nil, err
 	}
+	if p.firmware, err = b.fetchFirmware(ctx); err != nil {
+		return nil, err
+	}
 	return b.assemble(ctx, p)
 }
 
@@ -133,7 +136,7 @@ func (b *builder) assemble(ctx context.Context, p *parts) (*Result, error) {
 	}
 	var ramfs *initramfs.Result
 	err = b.log.step("initramfs", func() (_ string, err error) {
-		if ramfs, err = initramfs.Build(ctx, initramfs.Config{Init: p.init.File, Root: root, Arch: b.board.Arch}); err != nil {
+		if ramfs, err = initramfs.Build(ctx, initramfs.Config{Init: p.init.File, Root: root, Arch: b.board.Arch, Firmware: p.firmware.files}); err != nil {
 			return "", err
 		}
 		return mebibytes(int64(len(ramfs.Data))), nil
