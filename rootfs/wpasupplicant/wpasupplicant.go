@@ -8,7 +8,7 @@ package wpasupplicant
 import (
 	"bytes"
 	"context"
-	_ "embed" // the program's configuration
+	_ "embed" // what is added to the source
 	"errors"
 	"fmt"
 	"os"
@@ -27,6 +27,9 @@ const Path = "/sbin/wpa_supplicant"
 
 //go:embed supplicant.config
 var options []byte
+
+//go:embed csrc/absent.c
+var absent []byte
 
 // triplets are Debian's names for the architectures.
 var triplets = map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
@@ -79,7 +82,7 @@ func Build(ctx context.Context, repoRoot, arch string) (component.Component, err
 // inputs fetches the packages and returns the key of what is made from them, and the
 // source package.
 func (b *builder) inputs(ctx context.Context, lock *debian.Lock, arch string) (*cache.Key, debian.Package, error) {
-	key := cache.NewKey("wpa_supplicant", 1).Add("arch", arch).Add("options", string(options))
+	key := cache.NewKey("wpa_supplicant", 1).Add("arch", arch).Add("options", string(options)).Add("absent", string(absent))
 	source, pkg, err := lock.FetchSource(ctx, "wpa")
 	if err != nil {
 		return nil, pkg, err
@@ -120,10 +123,14 @@ func (b *builder) build(ctx context.Context, dir string) (err error) {
 	if err := os.WriteFile(filepath.Join(tree, ".config"), options, 0o644); err != nil {
 		return err
 	}
+	rest, err := b.compileAbsent(ctx, work)
+	if err != nil {
+		return err
+	}
 	// What the source asks pkg-config for is given to it here.
 	args := []string{
 		fmt.Sprintf("-j%d", runtime.NumCPU()), "wpa_supplicant", "CC=" + b.compiler, "PKG_CONFIG=true", "CONFIG_NO_GITVER=y",
-		"EXTRALIBS=-Wl,--start-group " + b.libc("libc.a") + " -lgcc -lgcc_eh -Wl,--end-group " + b.libc("crtn.o"),
+		"EXTRALIBS=" + rest + " -Wl,--start-group " + b.libc("libc.a") + " -lgcc -lgcc_eh -Wl,--end-group " + b.libc("crtn.o"),
 	}
 	cmd := exec.CommandContext(ctx, "make", args...)
 	cmd.Dir = tree
@@ -139,6 +146,15 @@ func (b *builder) build(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "wpa_supplicant"), program, 0o755)
+}
+
+// compileAbsent compiles what the libraries want besides, and returns the object.
+func (b *builder) compileAbsent(ctx context.Context, work string) (string, error) {
+	source, object := filepath.Join(work, "absent.c"), filepath.Join(work, "absent.o")
+	if err := os.WriteFile(source, absent, 0o644); err != nil {
+		return "", err
+	}
+	return object, run(ctx, nil, b.compiler, "-Os", "-g0", "-fno-pie", "-fno-builtin", "-c", "-o", object, source)
 }
 
 // libc is the path of a file of the C library's package.
