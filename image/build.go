@@ -39,6 +39,8 @@ type Options struct {
 	RepoRoot string
 	// Board is the board's name.
 	Board string
+	// Changed is the board itself, in place of the one called Board: for tests.
+	Changed *board.Board
 	// Out is the directory that gets the files; it is created.
 	Out string
 	// Log gets a line when a step begins and when it ends.
@@ -89,8 +91,10 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.board, err = board.Load(o.Board); err != nil {
-		return nil, err
+	if b.board = o.Changed; b.board == nil {
+		if b.board, err = board.Load(o.Board); err != nil {
+			return nil, err
+		}
 	}
 	if err := b.checkVariant(); err != nil {
 		return nil, err
