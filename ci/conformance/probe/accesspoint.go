@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -31,7 +32,7 @@ func accessPoint(args []string) error {
 		return err
 	}
 	// The program is in the node's root, which process 1 has.
-	supplicant := exec.Command("/proc/1/root/sbin/wpa_supplicant", "-i", name, "-D", "nl80211", "-c", conf)
+	supplicant := exec.CommandContext(context.Background(), "/proc/1/root/sbin/wpa_supplicant", "-i", name, "-D", "nl80211", "-c", conf)
 	supplicant.Stdout, supplicant.Stderr = os.Stdout, os.Stderr
 	if err := supplicant.Start(); err != nil {
 		return fmt.Errorf("start wpa_supplicant: %w", err)
