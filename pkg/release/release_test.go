@@ -271,9 +271,11 @@ func FuzzState(f *testing.F) {
 	whole, err := os.ReadFile(filepath.Join(n.o.Dir, firstCopy))
 	noErr(f, err)
 	f.Add(whole, false)
-	var e envelope
-	noErr(f, json.Unmarshal(whole, &e))
-	f.Add([]byte(e.State), true)
+	var kept struct {
+		State json.RawMessage `json:"state"`
+	}
+	noErr(f, json.Unmarshal(whole, &kept))
+	f.Add([]byte(kept.State), true)
 	f.Add([]byte(`{"sum":"","state":{}}`), false)
 	f.Add([]byte(`null`), true)
 	f.Fuzz(func(t *testing.T, data []byte, sum bool) {
