@@ -25,15 +25,16 @@ const (
 )
 
 // keepFirmware makes the initramfs' firmware that of the new root: adapters that are
-// plugged in later want it, and cards that begin anew. It reports whether there is any.
-func keepFirmware() (bool, error) {
+// plugged in later want it, and cards that begin anew. It returns what is to be kept of
+// the initramfs for that.
+func keepFirmware() ([]string, error) {
 	if _, err := os.Stat(firmwareDir); errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return nil, nil
 	}
 	if err := unix.Mount(firmwareDir, newRoot+firmwareDir, "", unix.MS_BIND, ""); err != nil {
-		return false, fmt.Errorf("take the firmware along: %w", err)
+		return nil, fmt.Errorf("take the firmware along: %w", err)
 	}
-	return true, nil
+	return []string{filepath.Dir(firmwareDir)}, nil
 }
 
 // freeFirmware gives back the memory of firmware for cards that are not there.

@@ -59,13 +59,9 @@ func (m *machine) switchRoot(context.Context) error {
 			return fmt.Errorf("move %s to the root (does the root have this directory?): %w", p.target, err)
 		}
 	}
-	firmware, err := keepFirmware()
-	if err != nil {
-		return err
-	}
-	var kept []string
-	if firmware {
-		kept = []string{filepath.Dir(firmwareDir)}
+	kept, err := keepFirmware()
+	if err != nil { // a boot without Wi-Fi goes before none
+		m.log.Warn("cannot keep the firmware", "error", err)
 	}
 	if err := emptyInitramfs("/", kept...); err != nil {
 		m.log.Warn("cannot free the initramfs", "error", err)
