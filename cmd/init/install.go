@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -167,6 +168,9 @@ func (m *machine) installOn(ctx context.Context, r installRequest, steps *steps)
 
 func readLayout() (disklayout.Layout, error) {
 	b, err := os.ReadFile(bootFiles + "/" + disklayout.LayoutFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return disklayout.Layout{}, fmt.Errorf("%w: a system for this board does not install itself: write its image to the disk with \"mycelium flash\"", api.ErrConflict)
+	}
 	if err != nil {
 		return disklayout.Layout{}, fmt.Errorf("%w: this OS file does not carry what a disk needs: %w", api.ErrConflict, err)
 	}
