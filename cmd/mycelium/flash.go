@@ -142,7 +142,7 @@ func runFlash(cmd *cobra.Command, o *flashOptions, from, to string) (err error) 
 		return err
 	}
 	show := newFlashProgress(cmd.ErrOrStderr(), time.Now)
-	options := flash.Options{SkipVerify: !o.verify, Progress: show.see}
+	options := flash.Options{Renew: true, SkipVerify: !o.verify, Progress: show.see}
 	if o.baked.given() {
 		options.Edit = func(old []byte) ([]byte, error) { return o.baked.document(cmd, old) }
 	}
