@@ -8,6 +8,7 @@ import (
 
 	"github.com/digital-mycelium/os/image/blockmap"
 	"github.com/digital-mycelium/os/pkg/bmap"
+	"github.com/digital-mycelium/os/pkg/ext4"
 	"github.com/digital-mycelium/os/pkg/fat"
 )
 
@@ -185,26 +186,10 @@ func within(extents []bmap.Extent, bounds bmap.Extent) []bmap.Extent {
 func rest(last, image, size int64) []bmap.Extent {
 	begin := (last + mib - 1) / mib * mib
 	list := []bmap.Extent{{Offset: begin, Length: mib}, {Offset: size - min(size, mib), Length: mib}}
-	for _, offset := range superblocks(size - begin) {
-		list = append(list, bmap.Extent{Offset: begin + offset, Length: bmap.BlockSize})
+	for _, offset := range ext4.Copies(size - begin) {
+		list = append(list, bmap.Extent{Offset: begin + offset, Length: ext4.SuperblockSize})
 	}
 	return within(bmap.Align(list, bmap.BlockSize), bmap.Extent{Offset: image, Length: size - image})
-}
-
-// superblocks returns in which blocks of a file system of size bytes copies of an ext4
-// superblock may be, for each size of block that mke2fs uses: at the beginning of
-// the groups 1 and the powers of 3, 5 and 7 (sparse_super).
-func superblocks(size int64) []int64 {
-	var offsets []int64
-	for _, block := range []int64{1024, 2048, 4096} {
-		group := 8 * block * block
-		for _, base := range []int64{3, 5, 7} {
-			for n := int64(1); n*group < size; n *= base {
-				offsets = append(offsets, n*group)
-			}
-		}
-	}
-	return offsets
 }
 
 // newPatch edits the configuration on partition p of the image. Everything else on
