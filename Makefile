@@ -65,8 +65,9 @@ lint: ## gofumpt, golangci-lint
 	$(TOOLS) golangci-lint run ./...
 
 .PHONY: check
-check: ## fast: lint (vet among it) and unit tests
+check: ## fast: lint (vet among it), unit tests, and whether the command line compiles for macOS
 	@$(MAKE) --no-print-directory lint
+	ci/darwin
 	$(GO) test -race $$($(GO) list ./... | grep -v '/ci/')
 
 .PHONY: test
