@@ -123,6 +123,8 @@ var (
 	ErrDowngrade = errors.New("downgrade")
 	// ErrInUse says that a slot holds what the machine runs or would start.
 	ErrInUse = errors.New("the slot is in use")
+	// ErrStuck says that the firmware does not do what a rollback still needs of it.
+	ErrStuck = errors.New("the rollback is not finished")
 	// ErrTransition says that an event does not fit the state.
 	ErrTransition = errors.New("not possible now")
 )
