@@ -7,6 +7,7 @@ import (
 
 	"github.com/digital-mycelium/os/pkg/bmap"
 	"github.com/digital-mycelium/os/pkg/gpt"
+	"github.com/digital-mycelium/os/pkg/mbr"
 )
 
 // renew returns what makes the partition table of the image one with new identifiers,
@@ -40,6 +41,19 @@ func renew(head []byte, size int64) ([]*patch, error) {
 		return nil, err
 	}
 	return w.patches, nil
+}
+
+// HasMBR reports whether the image's partition table is an MBR: a Raspberry Pi's.
+func (i *Image) HasMBR() (bool, error) {
+	head := make([]byte, min(headSize, i.Size))
+	if err := i.read(head, 0); err != nil {
+		return false, err
+	}
+	if _, err := gpt.Read(bytes.NewReader(head), i.Size); !errors.Is(err, gpt.ErrNoTable) {
+		return false, nil // what else is wrong with it shows when it is written
+	}
+	_, err := mbr.ReadPrimaries(bytes.NewReader(head), i.Size)
+	return err == nil, nil
 }
 
 // writes are those that a table is written by.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/digital-mycelium/os/image/disk"
 	"github.com/digital-mycelium/os/pkg/gpt"
+	"github.com/digital-mycelium/os/pkg/mbr"
 )
 
 // TestRenew: disk and partitions get identifiers that no other disk has, both copies of
@@ -86,6 +87,21 @@ func TestRenewOthers(t *testing.T) {
 	for name, head := range map[string][]byte{"no table": make([]byte, mib), "another system's": foreign[:mib]} {
 		if patches, err := renew(head, 8*mib); len(patches) > 0 || err != nil {
 			t.Errorf("%s: %d patches, %v", name, len(patches), err)
+		}
+	}
+}
+
+func TestHasMBR(t *testing.T) {
+	data := make(memory, 8*mib)
+	table := &mbr.Table{Signature: 1, Partitions: []mbr.Partition{{Number: 1, Type: mbr.FAT32, First: 2048, Sectors: 4096}}}
+	if err := table.Write(data, int64(len(data))); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "pi.img")
+	write(t, path, data)
+	for image, want := range map[string]bool{path: true, newSample(t).plain: false} {
+		if got, err := open(t, image).HasMBR(); got != want || err != nil {
+			t.Errorf("%s: %v, %v", image, got, err)
 		}
 	}
 }
