@@ -68,8 +68,9 @@ lint: ## gofumpt, golangci-lint
 SIMULATIONS := pkg/update/uefi|pkg/update/fatslot
 
 .PHONY: check
-check: ## fast: lint (vet among it) and unit tests
+check: ## fast: lint (vet among it), unit tests, and whether the command line compiles for macOS
 	@$(MAKE) --no-print-directory lint
+	ci/darwin
 	$(GO) test $$($(GO) list ./... | grep -E '/($(SIMULATIONS))$$')
 	$(GO) test -race $$($(GO) list ./... | grep -vE '/ci/|/($(SIMULATIONS))$$')
 
