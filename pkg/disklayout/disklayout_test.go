@@ -101,8 +101,24 @@ func TestWriteIsInstall(t *testing.T) {
 	}
 	first := readTable(t, disk)
 	noErr(t, Install(disk, simSize, testContent("a"), Options{Keep: first}))
-	if second := readTable(t, disk); second.Disk == first.Disk || second.Partitions[0].ID == first.Partitions[0].ID {
+	second := readTable(t, disk)
+	if second.Disk == first.Disk || second.Partitions[0].ID == first.Partitions[0].ID {
 		t.Error("a second installation has the identifiers of the first")
+	}
+	for _, p := range second.Partitions {
+		if p.Type != gpt.XBOOTLDR && p.Type != gpt.Slot {
+			continue
+		}
+		boot := make([]byte, sectorSize)
+		_, err := disk.ReadAt(boot, second.Offset(p))
+		noErr(t, err)
+		serial := boot[39:43] // FAT16
+		if boot[38] != 0x29 {
+			serial = boot[67:71] // FAT32
+		}
+		if !bytes.Equal(serial, p.ID[:4]) {
+			t.Errorf("slot %s has the serial number %x, its partition's identifier begins with %x", p.Name, serial, p.ID[:4])
+		}
 	}
 }
 

@@ -6,19 +6,15 @@ import (
 	"fmt"
 
 	"github.com/digital-mycelium/os/pkg/bmap"
+	"github.com/digital-mycelium/os/pkg/disklayout"
 	"github.com/digital-mycelium/os/pkg/gpt"
 	"github.com/digital-mycelium/os/pkg/mbr"
 )
 
-// renew returns what makes the partition table of the image one with new identifiers,
-// for the disk and for each partition: images of one board have the same ones, and two
-// disks with the same cannot be told apart by a firmware, nor a stick from the disk that
-// was installed from it. head is the image's beginning. A table that is not a GUID
-// partition table of ours stays as it is: a Raspberry Pi's MBR has a signature that says
-// whose it is, and no firmware names one by that.
-//
-// The first four bytes of a partition's identifier stay. They are the serial number of
-// its FAT file system too, by which an update knows that a slot is as it was written.
+// renew returns what makes the partition table of the image one with new identifiers.
+// head is the image's beginning. A table that is not a GUID partition table of ours stays
+// as it is: a Raspberry Pi's MBR has a signature that says whose it is, and no firmware
+// names one by that.
 func renew(head []byte, size int64) ([]*patch, error) {
 	t, err := gpt.Read(bytes.NewReader(head), size)
 	if errors.Is(err, gpt.ErrNoTable) {
@@ -30,14 +26,8 @@ func renew(head []byte, size int64) ([]*patch, error) {
 	if _, ours := t.Find(gpt.State, ""); !ours {
 		return nil, nil
 	}
-	t.Disk = gpt.RandomGUID()
-	for i := range t.Partitions {
-		id := gpt.RandomGUID()
-		copy(id[:4], t.Partitions[i].ID[:4])
-		t.Partitions[i].ID = id
-	}
 	var w writes
-	if err := t.Write(&w); err != nil {
+	if err := disklayout.Renamed(t).Write(&w); err != nil {
 		return nil, err
 	}
 	return w.patches, nil
