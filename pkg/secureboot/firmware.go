@@ -30,7 +30,7 @@ const (
 )
 
 // ErrUntrusted says that the firmware would not start a program.
-var ErrUntrusted = errors.New("the firmware would not start it")
+var ErrUntrusted = errors.New("untrusted")
 
 // Firmware is a running machine's, by the directory where Linux shows its variables
 // (efivarfs: a file NAME-VENDOR of four bytes of attributes and the value).
@@ -114,7 +114,7 @@ func (f Firmware) Check(program io.ReaderAt, size int64) error {
 		return err
 	}
 	if err := check(program, size, allowed, denied); err != nil {
-		return fmt.Errorf("%w: Secure Boot is on, and it trusts %s: %w: build it with the keys of this machine, or turn Secure Boot off", ErrUntrusted, allowed.names(), err)
+		return fmt.Errorf("%w: Secure Boot is on, and the firmware trusts %s: %w: build it with the keys of this machine, or turn Secure Boot off", ErrUntrusted, allowed.names(), err)
 	}
 	return nil
 }

@@ -123,6 +123,8 @@ var (
 	ErrDowngrade = errors.New("downgrade")
 	// ErrInUse says that a slot holds what the machine runs or would start.
 	ErrInUse = errors.New("the slot is in use")
+	// ErrUnstartable says that the firmware would not start a release.
+	ErrUnstartable = errors.New("the firmware would not start it")
 	// ErrTransition says that an event does not fit the state.
 	ErrTransition = errors.New("not possible now")
 )
