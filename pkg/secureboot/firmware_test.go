@@ -190,7 +190,8 @@ func TestDatabase(t *testing.T) {
 
 // FuzzDatabase: a variable's content is bounded by its size, whatever it says.
 func FuzzDatabase(f *testing.F) {
-	f.Add(append(certificateList(testKeys(f).Signer(DB).Certificate), hashList([32]byte{1})...))
+	_, by := kept(f)
+	f.Add(append(certificateList(by), hashList([32]byte{1})...))
 	f.Add(hashList([32]byte{1}, [32]byte{2})[:70])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := parseDatabase(b)
@@ -206,7 +207,8 @@ func FuzzFirmware(f *testing.F) {
 	program := testProgram(0)
 	sum, err := Digest(bytes.NewReader(program), int64(len(program)))
 	noErr(f, err)
-	f.Add([]byte{1}, certificateList(testKeys(f).Signer(DB).Certificate), hashList(sum))
+	_, by := kept(f)
+	f.Add([]byte{1}, certificateList(by), hashList(sum))
 	f.Add([]byte{0}, hashList(sum), []byte{})
 	f.Fuzz(func(t *testing.T, secure, db, dbx []byte) {
 		fw := firmware(t, map[string][]byte{"SecureBoot-" + globalVendor: secure, "db-" + dbVendor: db, "dbx-" + dbVendor: dbx})
