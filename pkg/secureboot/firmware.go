@@ -2,7 +2,6 @@ package secureboot
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -146,8 +145,11 @@ func (d *database) names() string {
 // check says what speaks against a program; nil for nothing.
 func check(r io.ReaderAt, size int64, allowed, denied *database) error {
 	sum, list, err := inspect(r, size, allowed.certificates...)
+	if err != nil && !errors.Is(err, ErrUnsigned) {
+		return err // there is no digest
+	}
 	switch {
-	case denied.hashes[sum] && sum != [sha256.Size]byte{}:
+	case denied.hashes[sum]:
 		return errors.New("its digest is among those that the firmware refuses (dbx)")
 	case allowed.hashes[sum]:
 		return nil

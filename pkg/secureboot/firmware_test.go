@@ -131,6 +131,7 @@ func TestCheck(t *testing.T) {
 		{"signed by another", certificateList(kek), nil, ours, `it is signed by "Test db"`},
 		{"damaged", certificateList(db), nil, damaged, "the file is damaged"},
 		{"no program", certificateList(db), nil, []byte("text"), "not an EFI program"},
+		{"no program, and a digest of nothing", hashList([32]byte{}), nil, []byte("text"), "not an EFI program"},
 		{"nobody is trusted", nil, nil, ours, "trusts nobody"},
 		{"known by its digest", hashList([32]byte{}, sum), nil, plain, ""},
 		{"another's digest", hashList([32]byte{1}), nil, plain, "not signed"},

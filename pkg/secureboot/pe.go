@@ -23,7 +23,7 @@ const (
 	magicPE32Plus   = 0x20b
 	optionalSize    = 112 // without data directories
 	sectionSize     = 40
-	certificates    = 4 // its index among the data directories
+	tableIndex      = 4 // of the certificate table among the data directories
 	alignment       = 8 // of signatures
 
 	offSizeOfHeaders  = 60
@@ -59,22 +59,22 @@ func parse(r io.ReaderAt, size int64) (*program, error) {
 		return nil, fmt.Errorf("%w: it has no PE header", ErrFormat)
 	}
 	count, length := int(le.Uint16(h[pe+6:])), int64(le.Uint16(h[pe+20:]))
-	p := &program{r: r, size: size, checksum: optional + offCheckSum, directory: optional + optionalSize + certificates*8}
-	switch sections := optional + length; {
+	p := &program{r: r, size: size, checksum: optional + offCheckSum, directory: optional + optionalSize + tableIndex*8}
+	sections := optional + length
+	switch {
 	case le.Uint16(h[optional:]) != magicPE32Plus:
 		return nil, fmt.Errorf("%w: its optional header is not PE32+", ErrFormat)
-	case le.Uint32(h[optional+offDirectoryCount:]) <= certificates || p.directory+8 > sections:
+	case le.Uint32(h[optional+offDirectoryCount:]) <= tableIndex || p.directory+8 > sections:
 		return nil, fmt.Errorf("%w: its headers have no place for a signature", ErrFormat)
 	case sections+int64(count)*sectionSize > int64(len(h)):
 		return nil, fmt.Errorf("%w: its section headers reach beyond it", ErrFormat)
-	default:
-		end, err := contiguous(h[sections:][:count*sectionSize], int64(le.Uint32(h[optional+offSizeOfHeaders:])))
-		if err != nil {
-			return nil, err
-		}
-		p.table, p.tableSize = int64(le.Uint32(h[p.directory:])), int64(le.Uint32(h[p.directory+4:]))
-		return p, p.bound(end)
 	}
+	end, err := contiguous(h[sections:][:count*sectionSize], int64(le.Uint32(h[optional+offSizeOfHeaders:])))
+	if err != nil {
+		return nil, err
+	}
+	p.table, p.tableSize = int64(le.Uint32(h[p.directory:])), int64(le.Uint32(h[p.directory+4:]))
+	return p, p.bound(end)
 }
 
 // contiguous returns where the last section ends, when each begins where the one before
