@@ -64,10 +64,15 @@ fmt: ## format the Go code
 lint: ## gofumpt, golangci-lint
 	$(TOOLS) golangci-lint run ./...
 
+# One goroutine each, and megabytes of simulated disk: the race detector makes minutes of their seconds.
+SIMULATIONS := pkg/update/uefi|pkg/update/fatslot
+
 .PHONY: check
-check: ## fast: lint (vet among it) and unit tests
+check: ## fast: lint (vet among it), unit tests, and whether the command line compiles for macOS
 	@$(MAKE) --no-print-directory lint
-	$(GO) test -race $$($(GO) list ./... | grep -v '/ci/')
+	ci/darwin
+	$(GO) test $$($(GO) list ./... | grep -E '/($(SIMULATIONS))$$')
+	$(GO) test -race $$($(GO) list ./... | grep -vE '/ci/|/($(SIMULATIONS))$$')
 
 .PHONY: test
 test: deps ## everything that CI runs: checks, images, conformance and fault tests in QEMU

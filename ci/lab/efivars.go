@@ -13,11 +13,30 @@ import (
 const (
 	storeHeader    = 28
 	variableHeader = 60
-	variableAdded  = 0x3f
+	variableAdded  = 0x3f // a state bit less for each step to its deletion
 	variableStart  = 0x55aa
 	// nonVolatile is EFI_VARIABLE_NON_VOLATILE | BOOTSERVICE_ACCESS | RUNTIME_ACCESS.
 	nonVolatile = 7
 )
+
+// compact clears away what was deleted from a store that reaches to the end of flash, as
+// the firmware does when it needs room, and returns where the free room begins.
+func compact(flash []byte, begin int) int {
+	to := begin
+	for at := begin; at+variableHeader <= len(flash) && binary.LittleEndian.Uint16(flash[at:]) == variableStart; {
+		name, data := binary.LittleEndian.Uint32(flash[at+36:]), binary.LittleEndian.Uint32(flash[at+40:])
+		size := min((variableHeader+int(name)+int(data)+3)&^3, len(flash)-at)
+		if flash[at+2] == variableAdded {
+			to += copy(flash[to:], flash[at:at+size])
+		}
+		at += size
+	}
+	free := flash[to:]
+	for i := range free {
+		free[i] = 0xff
+	}
+	return to
+}
 
 // FillVariables puts variables of no meaning into a copy of OVMF's variables until there
 // is no room for another one of as few as 64 bytes.
@@ -34,11 +53,7 @@ func FillVariables(flash []byte) ([]byte, error) {
 	if end > len(flash) || flash[begin+20] != 0x5a {
 		return nil, errors.New("the firmware's variable store is not formatted")
 	}
-	at := begin + storeHeader
-	for at+variableHeader <= end && binary.LittleEndian.Uint16(flash[at:]) == variableStart {
-		name, data := binary.LittleEndian.Uint32(flash[at+36:]), binary.LittleEndian.Uint32(flash[at+40:])
-		at += (variableHeader + int(name) + int(data) + 3) &^ 3
-	}
+	at := compact(flash[:end], begin+storeHeader)
 	for n := 0; end-at >= 128; n++ {
 		name := utf16.Encode([]rune(fmt.Sprintf("Fill%04d\x00", n)))
 		data := min(16<<10, end-at-variableHeader-2*len(name)-32)

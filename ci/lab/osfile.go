@@ -191,13 +191,14 @@ func HangingKernel() []byte {
 	le.PutUint32(opt[20:], 0x1000)  // base of code
 	le.PutUint32(opt[32:], 0x1000)  // alignment in memory
 	le.PutUint32(opt[36:], 0x200)   // alignment in the file
+	le.PutUint16(opt[44:], 1)       // image version: a Linux kernel that takes its initrd from EFI
 	le.PutUint32(opt[56:], size)    // in memory
 	le.PutUint32(opt[60:], headers) // size of the headers
 	le.PutUint16(opt[68:], 10)      // subsystem: EFI application
 	le.PutUint32(opt[108:], 16)     // data directories
 	section := opt[0xf0:]
 	copy(section, ".text")
-	le.PutUint32(section[8:], uint32(len(hangingCode)))
+	le.PutUint32(section[8:], 0x200) // the stub refuses more in the file than in memory
 	le.PutUint32(section[12:], 0x1000)
 	le.PutUint32(section[16:], 0x200)
 	le.PutUint32(section[20:], headers)

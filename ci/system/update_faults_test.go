@@ -106,6 +106,9 @@ func (u *updating) kernelHangs(t *testing.T) {
 	status := u.awaitVerdict(t, f.Version, "bad")
 	u.wantRunning(t, status, u.base)
 	wantReason(t, status, "init never ran")
+	if strings.Contains(u.Console(t), "failed to start Boot") {
+		t.Error("the firmware refused the kernel that is to hang")
+	}
 }
 
 // workloadNeverReady: everything comes up but one workload, which misses something that

@@ -69,6 +69,11 @@ func Layout(b *board.Board) (disklayout.Layout, error) {
 	for _, name := range []string{b.Firmware.EFI.Loader.Install, loaderConf} {
 		l.Files = append(l.Files, disklayout.File{Name: name, Source: name})
 	}
+	if u := b.Firmware.UBoot; u != nil {
+		for _, f := range u.Files {
+			l.Firmware = append(l.Firmware, disklayout.Firmware{Name: f.Name, Offset: f.Sector * sectorSize, Magic: f.Magic})
+		}
+	}
 	return l, addBIOS(&l, b)
 }
 

@@ -122,8 +122,8 @@ type Update struct {
 	Automatic bool `yaml:"automatic" change:"now"`
 	// Window is when the node may start an update by itself; the default is always.
 	Window Window `yaml:"window"`
-	// Interval is the mean time between two questions to the server, as "30m"; at
-	// least a minute. The default is 30 minutes.
+	// Interval is the mean time between two questions to the server, as "2h"; at
+	// least a minute. The default is two hours.
 	Interval string `yaml:"interval" change:"now"`
 	// Trial is how long a new system may take to show that it works before the old
 	// one is taken back, as "10m", from a minute to two hours. The default is 10 minutes.
@@ -192,7 +192,7 @@ const (
 // Defaults of Update.
 const (
 	DefaultChannel  = "stable"
-	DefaultInterval = 30 * time.Minute
+	DefaultInterval = 2 * time.Hour
 	DefaultTrial    = 10 * time.Minute
 )
 

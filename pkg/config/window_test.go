@@ -39,11 +39,11 @@ func TestWindow(t *testing.T) {
 
 func TestUpdateDefaults(t *testing.T) {
 	u := Default().Update
-	if u.FollowedChannel() != "stable" || u.PollInterval() != 30*time.Minute || u.TrialTime() != 10*time.Minute {
+	if u.FollowedChannel() != "stable" || u.PollInterval() != 2*time.Hour || u.TrialTime() != 10*time.Minute {
 		t.Errorf("%q, %v, %v", u.FollowedChannel(), u.PollInterval(), u.TrialTime())
 	}
-	u = Update{Channel: "beta", Interval: "2h", Trial: "90s"}
-	if u.FollowedChannel() != "beta" || u.PollInterval() != 2*time.Hour || u.TrialTime() != 90*time.Second {
+	u = Update{Channel: "beta", Interval: "3h", Trial: "90s"}
+	if u.FollowedChannel() != "beta" || u.PollInterval() != 3*time.Hour || u.TrialTime() != 90*time.Second {
 		t.Errorf("%q, %v, %v", u.FollowedChannel(), u.PollInterval(), u.TrialTime())
 	}
 }

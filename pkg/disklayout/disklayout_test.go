@@ -86,7 +86,7 @@ func TestWriteIsInstall(t *testing.T) {
 		if got := starts(t, d, systems); got != "a" {
 			t.Errorf("the %s starts %q", name, got)
 		}
-		if !testContent("a").RawPresent(d, readTable(t, d)) || testContent("b").RawPresent(d, readTable(t, d)) {
+		if !testContent("a").Present(d, readTable(t, d)) || testContent("b").Present(d, readTable(t, d)) {
 			t.Errorf("the %s has other boot code", name)
 		}
 		table := readTable(t, d)
@@ -168,7 +168,7 @@ func TestStart(t *testing.T) {
 	d := newSimDisk(simSize)
 	noErr(t, Install(d, simSize, c, Options{}))
 	table := readTable(t, d)
-	if table.Offset(table.Partitions[0]) != 4*mib || !c.RawPresent(d, table) || c.Layout.Keeps(table) != nil {
+	if table.Offset(table.Partitions[0]) != 4*mib || !c.Present(d, table) || c.Layout.Keeps(table) != nil {
 		t.Errorf("%+v", table)
 	}
 	noErr(t, Install(d, simSize, c, Options{Keep: table}))

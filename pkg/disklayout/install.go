@@ -61,6 +61,9 @@ func Install(d Disk, size int64, c Content, o Options) error {
 	if err := c.setBootCode(in.table); err != nil {
 		return err
 	}
+	if in.firmware, err = c.firmwareFor(d, o.Keep != nil); err != nil {
+		return err
+	}
 	if o.Keep == nil {
 		in.progress("erase", 1)
 		if err := in.erase(size); err != nil {
@@ -97,6 +100,8 @@ type installation struct {
 	c        Content
 	table    *gpt.Table
 	progress func(step string, percent int)
+	// firmware is what is written as that; nil for nothing.
+	firmware []byte
 }
 
 // fits finds out that something does not fit before anything is lost.
@@ -164,13 +169,19 @@ func (in *installation) write(fresh bool) error {
 	if err := in.c.eachRaw(in.table, behind); err != nil {
 		return err
 	}
+	if err := in.writeFirmware(in.d); err != nil {
+		return err
+	}
 	if err := in.d.Sync(); err != nil {
 		return fmt.Errorf("sync the disk: %w", err)
+	}
+	if err := in.writeFirmware(compare{in.d}); err != nil {
+		return fmt.Errorf("read it back: %w", err)
 	}
 	if err := in.table.Write(in.d); err != nil {
 		return err
 	}
-	if !in.c.RawPresent(in.d, in.table) {
+	if !in.c.rawPresent(in.d, in.table) {
 		return fmt.Errorf("read the boot code back: %w", errDiffers)
 	}
 	in.progress("done", 100)

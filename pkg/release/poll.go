@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// DefaultPoll is how often a node asks for new releases unless it is told otherwise.
-const DefaultPoll = 30 * time.Minute
-
 // NextPoll returns how long to wait after a poll: interval, a quarter more or
 // less. A failed poll changes nothing about it, so that a server that comes back
 // is not met by all nodes at once.

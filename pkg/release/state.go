@@ -1,14 +1,13 @@
 package release
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/digital-mycelium/os/pkg/durable"
 )
 
 // What a client keeps is in two files of the same content, written one after the
@@ -36,35 +35,18 @@ type state struct {
 	Targets  []byte `json:"targets,omitempty"`
 }
 
-type envelope struct {
-	// Sum is the SHA-256 of State as it stands in the file.
-	Sum   string          `json:"sum"`
-	State json.RawMessage `json:"state"`
-}
-
 func encodeState(s state) ([]byte, error) {
-	body, err := json.Marshal(s)
+	b, err := durable.Seal(s)
 	if err != nil {
 		return nil, fmt.Errorf("encode the release metadata: %w", err)
 	}
-	sum := sha256.Sum256(body)
-	return json.Marshal(envelope{Sum: hex.EncodeToString(sum[:]), State: body})
+	return b, nil
 }
 
 // decodeState returns what encodeState wrote, or an error that wraps ErrDamaged.
 func decodeState(data []byte) (state, error) {
-	if len(data) > maxState {
-		return state{}, fmt.Errorf("%w: %d bytes", ErrDamaged, len(data))
-	}
-	var e envelope
-	if err := json.Unmarshal(data, &e); err != nil {
-		return state{}, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if sum := sha256.Sum256(e.State); hex.EncodeToString(sum[:]) != e.Sum {
-		return state{}, fmt.Errorf("%w: its checksum is another one", ErrDamaged)
-	}
 	var s state
-	if err := json.Unmarshal(e.State, &s); err != nil {
+	if err := durable.Open(data, maxState, &s); err != nil {
 		return state{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return s, nil

@@ -1,10 +1,6 @@
 package update
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,16 +25,9 @@ type Journal interface {
 	Save(State) error
 }
 
-// FileJournal is a Journal in a file of that path, whose directory exists.
+// FileJournal is a Journal in a file of that path, whose directory exists: sealed
+// JSON, of which fields that an older or newer version does not know are left alone.
 type FileJournal string
-
-// envelope is the file's content: JSON, with fields that an older or newer
-// version does not know left alone.
-type envelope struct {
-	// Sum is the SHA-256 of State as it stands in the file.
-	Sum   string          `json:"sum"`
-	State json.RawMessage `json:"state"`
-}
 
 // Load implements Journal.
 func (j FileJournal) Load() (State, error) {
@@ -69,28 +58,17 @@ func (j FileJournal) Save(s State) error {
 }
 
 func encode(s State) ([]byte, error) {
-	state, err := json.Marshal(s)
+	b, err := durable.Seal(s)
 	if err != nil {
 		return nil, fmt.Errorf("encode the update journal: %w", err)
 	}
-	sum := sha256.Sum256(state)
-	return json.Marshal(envelope{Sum: hex.EncodeToString(sum[:]), State: state})
+	return b, nil
 }
 
 // decode checks what stands in a journal as far as Apply relies on it.
 func decode(b []byte) (State, error) {
-	var e envelope
-	if len(b) > maxJournal {
-		return State{}, fmt.Errorf("%w: %d bytes", ErrDamaged, len(b))
-	}
-	if err := json.Unmarshal(b, &e); err != nil {
-		return State{}, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if sum := sha256.Sum256(e.State); hex.EncodeToString(sum[:]) != e.Sum {
-		return State{}, fmt.Errorf("%w: its checksum is another one", ErrDamaged)
-	}
 	var s State
-	if err := json.NewDecoder(bytes.NewReader(e.State)).Decode(&s); err != nil {
+	if err := durable.Open(b, maxJournal, &s); err != nil {
 		return State{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	trials := 0

@@ -61,7 +61,8 @@ type Updater struct {
 // shows that its init runs.
 //
 // An error that wraps ErrDamaged comes with an Updater that knows nothing but what
-// the firmware says; every other one comes without.
+// the firmware says, one that wraps ErrStuck with an Updater whose Rollback can be
+// called again; every other one comes without.
 func Boot(cfg Config) (*Updater, Next, error) {
 	u := &Updater{cfg: cfg}
 	state, damaged := cfg.Journal.Load()
@@ -86,10 +87,10 @@ func Boot(cfg Config) (*Updater, Next, error) {
 		return nil, Nothing, err
 	}
 	next, err := u.resume(standard)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrStuck) {
 		return nil, Nothing, err
 	}
-	return u, next, damaged
+	return u, next, errors.Join(damaged, err)
 }
 
 // resume does what is left to do after a boot.
@@ -99,7 +100,7 @@ func (u *Updater) resume(standard string) (Next, error) {
 	}
 	if u.state.Default != standard {
 		if err := u.cfg.Firmware.SetDefault(u.state.Default); err != nil {
-			return Nothing, fmt.Errorf("go back to slot %s: %w", u.state.Default, err)
+			return Nothing, fmt.Errorf("%w: %s still runs: make slot %s the default: %w", ErrStuck, u.state.Slot(u.state.Running).Release, u.state.Default, err)
 		}
 		return Reboot, nil
 	}

@@ -259,6 +259,37 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// TestStuckRollback: a firmware that takes no other default leaves what runs running; the
+// rollback can be asked for again.
+func TestStuckRollback(t *testing.T) {
+	m := newMachine(1, newFile("1.0.0", works))
+	if err := m.update(m.rest(t), newFile("1.1.0", works)); !errors.Is(err, errReset) {
+		t.Fatal(err)
+	}
+	m.rest(t)
+	u, f, _ := start(t, m)
+	readOnly := errors.New("read-only file system")
+	f.defaultErr = readOnly
+	if err := u.Rollback("it is slow"); !errors.Is(err, readOnly) {
+		t.Errorf("%v", err)
+	}
+	slots := map[string]Content{"A": m.slots["A"], "B": m.slots["B"]}
+	u, next, err := Boot(Config{Firmware: f, Journal: f, Slots: slots, Release: m.held("B").Release})
+	if u == nil || next != Nothing || !errors.Is(err, ErrStuck) || !errors.Is(err, readOnly) {
+		t.Fatalf("%v, %s, %v", u, next, err)
+	}
+	if err := install(u, newFile("1.2.0", works)); !errors.Is(err, ErrInUse) {
+		t.Errorf("an update before the rollback is over: %v", err)
+	}
+	f.defaultErr = nil
+	if err := u.Rollback("again"); err != nil {
+		t.Error(err)
+	}
+	if u = m.rest(t); u.State().Running != "A" {
+		t.Errorf("after the rollback: %+v", u.State())
+	}
+}
+
 // TestDamagedJournal: the machine goes by what the firmware says, and its caller
 // is told.
 func TestDamagedJournal(t *testing.T) {

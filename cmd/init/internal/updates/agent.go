@@ -105,7 +105,8 @@ type hold struct {
 }
 
 // Boot takes up what the last boot has left. With update.Reboot the machine is to
-// be rebooted now. An error that wraps update.ErrDamaged comes with an Agent.
+// be rebooted now. An error that wraps update.ErrDamaged or update.ErrStuck comes with
+// an Agent.
 func Boot(o Options) (*Agent, update.Next, error) {
 	if err := os.MkdirAll(o.State, 0o700); err != nil {
 		return nil, update.Nothing, fmt.Errorf("make the directory of updates: %w", err)
