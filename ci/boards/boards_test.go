@@ -19,6 +19,7 @@ import (
 
 	"github.com/digital-mycelium/os/board"
 	"github.com/digital-mycelium/os/image"
+	"github.com/digital-mycelium/os/pkg/gpt"
 )
 
 // out is where the images are.
@@ -48,6 +49,7 @@ func TestImages(t *testing.T) {
 			run(t, "coreutils", "sh", "-c", fmt.Sprintf("cd %q && sha256sum --check --quiet %s", dir, image.Checksums))
 			run(t, "fdisk", "sfdisk", "--verify", disk)
 			if b.Firmware.EFI != nil {
+				checkSignable(t, b, dir, disk)
 				if said := run(t, "gdisk", "sgdisk", "--verify", disk); !strings.Contains(said, "No problems found") {
 					t.Errorf("sgdisk: %s", said)
 				}
@@ -67,6 +69,23 @@ func TestImages(t *testing.T) {
 				t.Errorf("%d FAT partitions, want the first one and two slots", fats)
 			}
 		})
+	}
+}
+
+// checkSignable wants sbverify to find nothing in what a firmware with Secure Boot would
+// look at: headers and sections without gaps, and no signature, since none was asked for.
+func checkSignable(t *testing.T, b *board.Board, dir, disk string) {
+	t.Helper()
+	loader := filepath.Join(t.TempDir(), "loader.efi")
+	for _, p := range partitions(t, disk) {
+		if strings.EqualFold(p.Type, gpt.ESP.String()) {
+			run(t, "mtools", "mcopy", "-i", fmt.Sprintf("%s@@%d", disk, p.Start*sectorSize), "::"+b.Firmware.EFI.Loader.Install, loader)
+		}
+	}
+	for _, file := range []string{filepath.Join(dir, image.OSFile), loader} {
+		if said := strings.TrimSpace(run(t, "sbsigntool", "sbverify", "--list", file)); said != "No signature table present" {
+			t.Errorf("sbverify --list %s: %s", filepath.Base(file), said)
+		}
 	}
 }
 

@@ -132,7 +132,7 @@ func prepare(s NodeSpec) (layout, error) {
 			return layout{}, fmt.Errorf("begin the log of writes: %w", err)
 		}
 	}
-	if _, err := os.Stat(s.file(varsFile)); s.Firmware == UEFI && errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.file(varsFile)); s.Firmware.flash() && errors.Is(err, fs.ErrNotExist) {
 		if err := copySparse(s.file(varsFile), s.Host.FirmwareVars, 0); err != nil {
 			return layout{}, err
 		}
