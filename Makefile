@@ -86,7 +86,7 @@ test-faults: image demo-image ## what CI has no time for: three servers, the rar
 test-boards: demo-image ## every board's image, checked, and its machines in QEMU; network boot and installation
 	@$(MAKE) --no-print-directory image BOARD=all
 	$(GO) test -count=1 -v ./ci/boards
-	$(GO) test -count=1 -timeout 180m -v -run 'TestSystem/(pc|arm64|rpi|netboot|install|network_install|secure_boot)$$' ./ci/system
+	$(GO) test -count=1 -timeout 180m -v -run 'TestSystem/(pc|arm64|rpi|netboot|install|network_install|secure_boot|wifi)$$' ./ci/system
 
 .PHONY: test-upstream
 test-upstream: image demo-image ## a part of Kubernetes' own end-to-end tests (a long build)

@@ -32,7 +32,9 @@ type Board struct {
 	CommandLine string   `yaml:"commandLine"`
 	Firmware    Firmware `yaml:"firmware"`
 	OSFile      OSFile   `yaml:"osFile"`
-	Disk        Disk     `yaml:"disk"`
+	// WiFi is what the board needs for Wi-Fi, if it can have it.
+	WiFi *WiFi `yaml:"wifi"`
+	Disk Disk  `yaml:"disk"`
 }
 
 // OSFile says how large the board's OS file may be (a larger one is not built),
@@ -115,9 +117,11 @@ func Names() []string {
 	return names
 }
 
-// Load returns the board called name.
+// Load returns the board called name; one with its optional Wi-Fi is called so with
+// "-wifi" behind.
 func Load(name string) (*Board, error) {
-	data, err := files.ReadFile(name + "/board.yaml")
+	folder := strings.TrimSuffix(name, wifiSuffix)
+	data, err := files.ReadFile(folder + "/board.yaml")
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
 		return nil, fmt.Errorf("no board %q; there are: %s", name, strings.Join(Names(), ", "))
 	}
@@ -126,12 +130,12 @@ func Load(name string) (*Board, error) {
 	}
 	b, err := Parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("board/%s/board.yaml: %w", name, err)
+		return nil, fmt.Errorf("board/%s/board.yaml: %w", folder, err)
 	}
-	if b.Name != name {
-		return nil, fmt.Errorf("board/%s/board.yaml: the name in it is %q", name, b.Name)
+	if b.Name != folder {
+		return nil, fmt.Errorf("board/%s/board.yaml: the name in it is %q", folder, b.Name)
 	}
-	return b, nil
+	return b, b.addWiFi(name)
 }
 
 // Parse reads a board description. An unknown field is an error with its line.
@@ -174,6 +178,9 @@ func (b *Board) validate() error {
 	errs = append(errs, validPaths(append([]string{b.Kernel.Image}, b.Kernel.Fragments...)...)...)
 	errs = append(errs, validPaths(append(append([]string(nil), b.Kernel.Patches...), b.Kernel.DeviceTrees...)...)...)
 	errs = append(errs, b.Firmware.validate()...)
+	if b.WiFi != nil {
+		errs = append(errs, b.WiFi.validate()...)
+	}
 	if b.Firmware.BIOS != nil {
 		errs = append(errs, b.Firmware.BIOS.validate(b.Disk)...)
 	}

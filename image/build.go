@@ -39,6 +39,8 @@ type Options struct {
 	RepoRoot string
 	// Board is the board's name.
 	Board string
+	// Changed is the board itself, in place of the one called Board: for tests.
+	Changed *board.Board
 	// Out is the directory that gets the files; it is created.
 	Out string
 	// Log gets a line when a step begins and when it ends.
@@ -94,8 +96,10 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.board, err = board.Load(o.Board); err != nil {
-		return nil, err
+	if b.board = o.Changed; b.board == nil {
+		if b.board, err = board.Load(o.Board); err != nil {
+			return nil, err
+		}
 	}
 	if err := b.checkVariant(); err != nil {
 		return nil, err
@@ -126,6 +130,9 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if p.uboot, err = b.fetchUBoot(ctx); err != nil {
 		return nil, err
 	}
+	if p.firmware, err = b.fetchFirmware(ctx); err != nil {
+		return nil, err
+	}
 	return b.assemble(ctx, p)
 }
 
@@ -141,7 +148,7 @@ func (b *builder) assemble(ctx context.Context, p *parts) (*Result, error) {
 	}
 	var ramfs *initramfs.Result
 	err = b.log.step("initramfs", func() (_ string, err error) {
-		if ramfs, err = initramfs.Build(ctx, initramfs.Config{Init: p.init.File, Root: root, Arch: b.board.Arch}); err != nil {
+		if ramfs, err = initramfs.Build(ctx, initramfs.Config{Init: p.init.File, Root: root, Arch: b.board.Arch, Firmware: p.firmware.files}); err != nil {
 			return "", err
 		}
 		return mebibytes(int64(len(ramfs.Data))), nil

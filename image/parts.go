@@ -36,6 +36,8 @@ type parts struct {
 	bios []component.Component
 	// uboot stands on the disk before the partitions, if the board has it.
 	uboot []component.Component
+	// firmware is what drivers load.
+	firmware *driverFirmware
 	// root stands in the root file system.
 	root []component.Component
 	// boot is the directory of what a disk needs beside the OS file. Its files stand
@@ -50,7 +52,7 @@ func (p *parts) all() []component.Component {
 	if p.boot == "" {
 		own = append(own, p.loader)
 	}
-	return slices.Concat(own, p.bios, p.uboot, p.root)
+	return slices.Concat(own, p.bios, p.uboot, p.firmware.components, p.root)
 }
 
 // partStep builds or fetches some of the parts.
@@ -81,6 +83,7 @@ func (b *builder) steps() []partStep {
 		}},
 		{"nft", true, func(ctx context.Context) ([]component.Component, error) { return one(nft.Build(ctx, b.repo, arch)) }},
 		{"e2fsck", true, func(ctx context.Context) ([]component.Component, error) { return one(e2fsck.Build(ctx, b.repo, arch)) }},
+		{"wpa_supplicant", true, b.buildSupplicant},
 		{"certificates", true, func(ctx context.Context) ([]component.Component, error) { return one(cacerts.Build(ctx, b.repo)) }},
 		{"ext4 templates", true, ext4template.Build},
 		{"pause image", true, func(ctx context.Context) ([]component.Component, error) { return one(b.buildPause(ctx)) }},

@@ -43,6 +43,7 @@ func (b *builder) share(p *parts, ramfs *initramfs.Result, root string) error {
 	p.kernel.CompressedSize = p.kernel.RawSize
 	p.stub.CompressedSize = p.stub.RawSize
 	p.init.CompressedSize = ramfs.InitSize
+	shareFirmware(p.firmware.components, ramfs.FirmwareSize)
 	f, err := os.Open(root)
 	if err != nil {
 		return err

@@ -1,5 +1,6 @@
-// Package initramfs packs what the kernel unpacks into memory at boot: /init
-// and, as one file, the compressed root file system /root.img.
+// Package initramfs packs what the kernel unpacks into memory at boot: /init, the
+// firmware that drivers load, and, as one file, the compressed root file system
+// /root.img.
 //
 // The kernel takes several archives in a row, each compressed or not
 // (Documentation/driver-api/early-userspace/buffer-format.rst). /init stands
@@ -25,6 +26,18 @@ type Config struct {
 	Root string
 	// Arch is Go's name of the architecture; it chooses the compressor's filter.
 	Arch string
+	// Firmware stands in /lib/firmware, where drivers that are built into the kernel
+	// look for it before there is a root.
+	Firmware []Firmware
+}
+
+// Firmware is a file below /lib/firmware.
+type Firmware struct {
+	// Name is its path there.
+	Name string
+	Data []byte
+	// Fixed says that init may delete it when no driver has read it after the boot.
+	Fixed bool
 }
 
 // Result is an initramfs.
@@ -32,6 +45,8 @@ type Result struct {
 	Data []byte
 	// InitSize is how many bytes of Data are the compressed /init.
 	InitSize int64
+	// FirmwareSize is how many are the compressed firmware.
+	FirmwareSize int64
 	// RootSize is how many bytes are the root file system.
 	RootSize int64
 }
@@ -58,19 +73,23 @@ func Build(ctx context.Context, c Config) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pack /init: %w", err)
 	}
-	packed, err := compress(ctx, first, c.Arch)
+	packed, err := compress(ctx, first, initPreset, xzFilters[c.Arch])
 	if err != nil {
 		return nil, fmt.Errorf("compress /init: %w", err)
+	}
+	firmware, err := packFirmware(ctx, c.Firmware)
+	if err != nil {
+		return nil, err
 	}
 	second, err := archive(cpio.StaticFile("root.img", string(root), 0o444))
 	if err != nil {
 		return nil, fmt.Errorf("pack /root.img: %w", err)
 	}
 	// A plain archive must begin on four bytes; the kernel skips zeros.
-	pad := make([]byte, (4-len(packed)%4)%4)
+	pad := make([]byte, (4-(len(packed)+len(firmware))%4)%4)
 	return &Result{
-		Data:     bytes.Join([][]byte{packed, pad, second}, nil),
-		InitSize: int64(len(packed)), RootSize: int64(len(root)),
+		Data:     bytes.Join([][]byte{packed, firmware, pad, second}, nil),
+		InitSize: int64(len(packed)), FirmwareSize: int64(len(firmware)), RootSize: int64(len(root)),
 	}, nil
 }
 
@@ -93,14 +112,23 @@ func archive(records ...cpio.Record) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// Presets of xz. Firmware for the cards of one family is much alike: one dictionary
+// for all of it makes it half as large as file by file.
+const (
+	initPreset     = "--lzma2=preset=9e,dict=16MiB"
+	firmwarePreset = "--lzma2=preset=6,dict=64MiB"
+)
+
 // compress packs data the way the kernel's xz decoder wants it: CRC32 checks,
 // and a dictionary that costs the decoder no more memory than the data.
-func compress(ctx context.Context, data []byte, arch string) ([]byte, error) {
+func compress(ctx context.Context, data []byte, preset string, filters ...string) ([]byte, error) {
 	args := []string{"--format=xz", "--check=crc32", "--threads=1", "--stdout"}
-	if f := xzFilters[arch]; f != "" {
-		args = append(args, f)
+	for _, f := range filters {
+		if f != "" {
+			args = append(args, f)
+		}
 	}
-	args = append(args, "--lzma2=preset=9e,dict=16MiB")
+	args = append(args, preset)
 	cmd := exec.CommandContext(ctx, "xz", args...)
 	cmd.Stdin = bytes.NewReader(data)
 	var out, msg bytes.Buffer

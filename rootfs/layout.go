@@ -17,7 +17,7 @@ var files embed.FS
 // The parts of the root that are the same on every board.
 var (
 	// mountPoints are empty directories that init mounts something on.
-	mountPoints = []string{"/dev", "/proc", "/sys", "/run", "/tmp", "/state", "/var", "/boot", "/opt"}
+	mountPoints = []string{"/dev", "/proc", "/sys", "/run", "/tmp", "/state", "/var", "/boot", "/opt", "/lib/firmware"}
 
 	// links are symbolic links, as path and target.
 	links = [][2]string{

@@ -46,6 +46,7 @@ func TestSystem(t *testing.T) {
 		{"rpi", raspberryPi},
 		{"netboot", netboot},
 		{"secure boot", secureBoot},
+		{"wifi", wifi},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			defer suite.Times.Start(t)()

@@ -7,12 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// begin looks after the interfaces by the rules of the configuration.
+// begin looks after the interfaces by the rules of the configuration, which may be
+// others than those before stop.
 func (n *network) begin(ctx context.Context) {
 	n.mu.Lock()
 	n.leases, n.end = context.WithCancel(ctx)
 	n.started = map[string]bool{}
 	n.mu.Unlock()
+	n.m.rejoin()
 	n.look()
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/digital-mycelium/os/cmd/init/internal/firewall"
 	"github.com/digital-mycelium/os/cmd/init/internal/netplan"
+	"github.com/digital-mycelium/os/cmd/init/internal/supplicant"
 	"github.com/digital-mycelium/os/pkg/api"
 	"github.com/digital-mycelium/os/pkg/config"
 )
@@ -40,6 +41,10 @@ type network struct {
 	clients sync.WaitGroup       // DHCP clients, and lookAfter while it runs
 	started map[string]bool      // interfaces that are looked after; nil: none are
 	learned map[string]leaseInfo // by interface
+
+	wake     func()                      // lets the interfaces be looked at
+	wireless []string                    // interfaces of wireless cards
+	radio    map[string]supplicant.State // by interface
 }
 
 // leaseInfo is what a DHCP server told besides the address, and the hardware
@@ -91,6 +96,9 @@ func (n *network) subscribe(ctx context.Context, updates chan<- struct{}) error 
 		}
 	}
 	links, addrs := make(chan netlink.LinkUpdate, 16), make(chan netlink.AddrUpdate, 16)
+	n.mu.Lock()
+	n.wake = wake
+	n.mu.Unlock()
 	onError := func(err error) { n.log.Warn("netlink subscription", "error", err) }
 	if err := netlink.LinkSubscribeWithOptions(links, ctx.Done(), netlink.LinkSubscribeOptions{ErrorCallback: onError}); err != nil {
 		return fmt.Errorf("follow the network interfaces: %w", err)
@@ -148,9 +156,13 @@ func (n *network) look() {
 			continue
 		}
 		n.lookAfter(l)
-		links = append(links, describeLink(l))
+		link := describeLink(l)
+		if radio := n.radioOf(link.Name); radio != nil {
+			link.Wireless, link.Reason = true, radio.Reason
+		}
+		links = append(links, link)
 	}
-	n.publish(links)
+	n.publish(netplan.WiredFirst(links))
 }
 
 // isPhysical tells Ethernet cards (and the virtual machine's) from bridges,
@@ -199,9 +211,15 @@ func (n *network) lookAfter(l netlink.Link) {
 	if rule.Ignore {
 		return
 	}
+	wireless := isWireless(a.Name)
 	if err := netlink.LinkSetUp(l); err != nil {
 		n.log.Error("cannot bring the interface up", "name", a.Name, "error", err)
-		return
+		if !wireless { // a radio that is switched off comes up later
+			return
+		}
+	}
+	if wireless {
+		n.joinWireless(a.Name)
 	}
 	if err := setStatic(l, rule); err != nil {
 		n.log.Error("static address", "name", a.Name, "error", err)
@@ -231,11 +249,19 @@ func setStatic(l netlink.Link, rule config.Interface) error {
 	return setGateway(l, net.ParseIP(rule.Gateway))
 }
 
-// routeMetric is the default route's; a lower interface index wins a tie.
-const routeMetric = 1024
+// routeMetric is the default route's; a lower interface index wins a tie. A cable
+// goes before Wi-Fi.
+const (
+	routeMetric         = 1024
+	wirelessRouteMetric = 4096
+)
 
 func setGateway(l netlink.Link, gw net.IP) error {
-	r := &netlink.Route{LinkIndex: l.Attrs().Index, Gw: gw, Priority: routeMetric + l.Attrs().Index}
+	metric := routeMetric
+	if isWireless(l.Attrs().Name) {
+		metric = wirelessRouteMetric
+	}
+	r := &netlink.Route{LinkIndex: l.Attrs().Index, Gw: gw, Priority: metric + l.Attrs().Index}
 	err := netlink.RouteReplace(r)
 	if errors.Is(err, unix.ENETUNREACH) { // the router is outside the network (RFC 3442 sites)
 		r.SetFlag(netlink.FLAG_ONLINK)
@@ -271,9 +297,10 @@ func (n *network) publish(links []netplan.Link) {
 		n.m.board.SetProblem("network", netplan.Problem(links, n.m.config().Network.Interfaces))
 	}
 	n.m.board.SetProblem("clusterlan", clusterOnLAN(links))
+	n.m.board.SetProblem("wifi", missingRadio(n.m.config().Network.WiFi, netplan.CountWireless(links)))
 	ifs := make([]api.Interface, len(links))
 	for i, l := range links {
-		ifs[i] = api.Interface{Name: l.Name, MAC: l.MAC, Up: l.Carrier, Addresses: []string{}}
+		ifs[i] = api.Interface{Name: l.Name, MAC: l.MAC, Up: l.Carrier, Addresses: []string{}, Wireless: n.radioOf(l.Name)}
 		for _, p := range l.Addresses {
 			ifs[i].Addresses = append(ifs[i].Addresses, p.String())
 		}
@@ -284,6 +311,9 @@ func (n *network) publish(links []netplan.Link) {
 }
 
 func sameInterface(a, b api.Interface) bool {
+	if (a.Wireless == nil) != (b.Wireless == nil) || a.Wireless != nil && *a.Wireless != *b.Wireless {
+		return false
+	}
 	return a.Name == b.Name && a.MAC == b.MAC && a.Up == b.Up && slices.Equal(a.Addresses, b.Addresses)
 }
 

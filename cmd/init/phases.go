@@ -55,6 +55,7 @@ func (m *machine) boot(ctx context.Context) error {
 	m.board.Update(func(s *api.Status) { s.Phase = "running" })
 	m.console.event(api.ConsoleEvent{Kind: api.EventRunning, Seconds: uptime().Seconds()})
 	m.spawn(func() { m.slimDown(ctx) })
+	m.spawn(func() { m.freeFirmware(ctx) })
 	return nil
 }
 

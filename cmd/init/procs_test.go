@@ -93,6 +93,15 @@ func TestEmptyInitramfs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := emptyInitramfs(dir, dir+"/a"); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); len(left) != 1 || err != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	if _, err := os.Stat(dir + "/a/b/z"); err != nil {
+		t.Error(err)
+	}
 	if err := emptyInitramfs(dir); err != nil {
 		t.Fatal(err)
 	}

@@ -92,16 +92,22 @@ func (m *machine) takeRunning(choice source.Choice) []config.Change {
 	} else {
 		m.board.ClearProblem("config/reboot")
 	}
+	wireless := false
 	for _, change := range changes {
 		if strings.HasPrefix(change.Field, "update.") && m.updates != nil {
 			m.updates.Wake()
 		}
 		switch change.Field {
+		case "network.wifi.country", "network.wifi.networks":
+			wireless = true
 		case "time.servers":
 			m.time.hurry()
 		case "kubernetes.labels":
 			m.restartServices("the node's labels changed")
 		}
+	}
+	if wireless {
+		m.rejoin()
 	}
 	return changes
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,7 +59,11 @@ func (m *machine) switchRoot(context.Context) error {
 			return fmt.Errorf("move %s to the root (does the root have this directory?): %w", p.target, err)
 		}
 	}
-	if err := emptyInitramfs("/"); err != nil {
+	kept, err := keepFirmware()
+	if err != nil { // a boot without Wi-Fi goes before none
+		m.log.Warn("cannot keep the firmware", "error", err)
+	}
+	if err := emptyInitramfs("/", kept...); err != nil {
 		m.log.Warn("cannot free the initramfs", "error", err)
 	}
 	if err := enterRoot(); err != nil {
@@ -172,10 +177,10 @@ func attachLoopRange(path string, offset, size int64) (string, error) {
 	return device, nil
 }
 
-// emptyInitramfs deletes everything on the file system of dir. The root image's
+// emptyInitramfs deletes everything on the file system of dir but kept. The root image's
 // memory stays as long as the loop device holds it, this program's as long as
 // it runs.
-func emptyInitramfs(dir string) error {
+func emptyInitramfs(dir string, kept ...string) error {
 	var top unix.Stat_t
 	if err := unix.Lstat(dir, &top); err != nil {
 		return err
@@ -190,6 +195,9 @@ func emptyInitramfs(dir string) error {
 		var st unix.Stat_t
 		if err := unix.Lstat(path, &st); err != nil || st.Dev != top.Dev {
 			continue // a mount: the new root
+		}
+		if slices.Contains(kept, path) {
+			continue
 		}
 		if e.IsDir() {
 			errs = append(errs, emptyInitramfs(path))

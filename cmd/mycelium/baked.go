@@ -23,6 +23,7 @@ type bakedFlags struct {
 	installer string
 	// makeInvite lets --invite be "auto".
 	makeInvite bool
+	wifi       wifiFlags
 }
 
 func (b *bakedFlags) register(cmd *cobra.Command) {
@@ -31,6 +32,7 @@ func (b *bakedFlags) register(cmd *cobra.Command) {
 	f.StringVar(&b.invite, "invite", "", "file with a token of \"mycelium invite\" that lets them in (- is standard input)")
 	f.StringVar(&b.config, "config", "", "file with the configuration to begin with (network addresses, time servers, …)")
 	f.StringVar(&b.hostname, "hostname", "", "the node's name: for a disk of one machine")
+	b.wifi.register(cmd)
 	if err := cmd.RegisterFlagCompletionFunc("network", completeNetworks); err != nil {
 		panic(err) // the flag does not exist: a mistake in this program
 	}
@@ -47,17 +49,19 @@ func (b *bakedFlags) registerInstaller(cmd *cobra.Command) {
 }
 
 // given reports whether anything is asked for.
-func (b *bakedFlags) given() bool { return b.network+b.invite+b.config+b.hostname+b.installer != "" }
+func (b *bakedFlags) given() bool {
+	return b.network+b.invite+b.config+b.hostname+b.installer != "" || b.wifi.given()
+}
 
 // check says what is wrong with the flags in themselves.
 func (b *bakedFlags) check() error {
 	switch {
 	case b.network == "" && b.invite != "":
 		return errors.New("--invite is of use together with --network NAME alone")
-	case b.config == "-" && b.invite == "-":
-		return errors.New("--config and --invite cannot both be standard input")
+	case b.config == "-" && b.invite == "-" || b.wifi.passwordFile == "-" && (b.config == "-" || b.invite == "-"):
+		return errors.New("of --config, --invite and --wifi-password-file only one can be standard input")
 	}
-	return nil
+	return b.wifi.check()
 }
 
 // document is the configuration that the flags ask for: what --config names, else base, else
@@ -65,6 +69,9 @@ func (b *bakedFlags) check() error {
 // current network does not count: what is built from the same source shall be the same.
 func (b *bakedFlags) document(cmd *cobra.Command, base []byte) ([]byte, error) {
 	if err := b.check(); err != nil || !b.given() {
+		return nil, err
+	}
+	if err := b.wifi.ask(cmd); err != nil {
 		return nil, err
 	}
 	document := base
@@ -114,6 +121,11 @@ func (b *bakedFlags) amend(cmd *cobra.Command, document []byte, c *config.Config
 		}
 		out.WriteString(text)
 	}
+	wifi, err := b.wifi.section(c, b.sourceName())
+	if err != nil {
+		return nil, err
+	}
+	out.WriteString(wifi)
 	if b.installer != "" {
 		if c.Install.IsLive() {
 			return nil, fmt.Errorf("--installer: %s has a section install already", b.sourceName())

@@ -35,12 +35,13 @@ is not written. Everything is read back from the disk. A disk that is in use is
 refused, one that is built in without --force too; "mycelium flash --list" shows
 what there is.
 
---config, --hostname, --network and --invite change the configuration on the disk's
-first partition in the same step; the image stays as it is. "--invite auto" makes
-an invite for one machine.
+--config, --hostname, --network, --invite and --wifi-ssid change the configuration on
+the disk's first partition in the same step; the image stays as it is. "--invite auto"
+makes an invite for one machine. The password of a wireless network comes from
+--wifi-password-file or is asked for.
 
 Without the right to open the disk, udisks asks you for it (on macOS: authopen).`,
-		Example: "  mycelium flash --list\n  mycelium flash out/rpi/disk.img.zst /dev/sdb --network home --invite auto --hostname kitchen",
+		Example: "  mycelium flash --list\n  mycelium flash out/rpi/disk.img.zst /dev/sdb --network home --invite auto --hostname kitchen\n  mycelium flash out/rpi/disk.img.zst /dev/sdb --network home --invite auto --wifi-ssid Attic --wifi-country DE",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if o.list {
 				return cobra.NoArgs(cmd, args)
@@ -130,6 +131,9 @@ func listDrives(cmd *cobra.Command, format outputFormat) error {
 
 func runFlash(cmd *cobra.Command, o *flashOptions, from, to string) (err error) {
 	if err := o.baked.check(); err != nil {
+		return err
+	}
+	if err := o.baked.wifi.ask(cmd); err != nil {
 		return err
 	}
 	image, err := flash.Open(from)

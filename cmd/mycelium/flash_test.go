@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -88,6 +89,14 @@ func TestFlash(t *testing.T) {
 		t.Errorf("%v: %+v", err, c)
 	}
 	f.refused("", "flash --yes --hostname attic "+plain+" "+again, "says \"cellar\" already")
+	// The password is in a file, and nowhere in what is printed.
+	password := f.write("password", "pa\"ss: #word\n")
+	out, progress = f.run("flash --yes --wifi-ssid Attic --wifi-country DE --wifi-password-file " + password + " " + image + " " + again)
+	w := config.WiFi{Country: "DE", Networks: []config.WiFiNetwork{{SSID: "Attic", Password: "pa\"ss: #word"}}}
+	if c, err = config.Parse([]byte(bakedOn(t, again))); err != nil || !reflect.DeepEqual(c.Network.WiFi, w) || strings.Contains(out+progress, "word") {
+		t.Errorf("%v: %+v\n%s%s", err, c, out, progress)
+	}
+	f.refused("", "flash --yes --wifi-ssid Cellar --wifi-country DE --wifi-password-file "+password+" "+again+" "+plain, "has a section network already")
 }
 
 func TestFlashRefuses(t *testing.T) {
@@ -106,6 +115,13 @@ func TestFlashRefuses(t *testing.T) {
 	f.refused("", "flash --yes "+target+"-absent "+target, "open the image")
 	f.refused("", "flash --yes --invite x "+image+" "+target, "--network NAME")
 	f.refused("", "flash --yes --config "+f.write("mistaken", "hostnme: x")+" "+image+" "+target, "mistake")
+	f.refused("", "flash --yes --wifi-ssid x "+image+" "+target, "--wifi-country")
+	f.refused("", "flash --yes --wifi-country DE "+image+" "+target, "--wifi-ssid NAME")
+	f.refused("", "flash --yes --wifi-ssid x --wifi-country DE "+image+" "+target, "--wifi-password-file")
+	f.refused("short\n", "flash --yes --wifi-ssid x --wifi-country DE --wifi-password-file - "+image+" "+target, "8 to 63 printable")
+	f.refused("longer than that\n", "flash --yes --wifi-ssid x --wifi-country de --wifi-password-file - "+image+" "+target, "two capital letters")
+	f.refused("", "image build --wifi-ssid x --wifi-country DE --board qemu-amd64 --wifi-password-file "+f.write("password", "longer than that"), "has no Wi-Fi")
+	f.refused("", "image build --board qemu-amd64 --wifi", "no part for Wi-Fi; there are: pc, rpi")
 	f.refused("", "flash "+image, "accepts 2")
 	if got, err := os.ReadFile(target); err != nil || !bytes.Equal(got, old) {
 		t.Errorf("something was written; %v", err)
@@ -162,14 +178,23 @@ func TestFlashProgress(t *testing.T) {
 }
 
 func TestChooseBoards(t *testing.T) {
-	all, err := chooseBoards("all")
+	all, err := chooseBoards("all", false)
 	if err != nil || !slices.Equal(all, board.Names()) {
 		t.Errorf("%v, %v", all, err)
 	}
-	if got, err := chooseBoards("qemu-amd64,qemu-amd64"); err != nil || !slices.Equal(got, []string{"qemu-amd64"}) {
+	if got, err := chooseBoards("qemu-amd64,qemu-amd64", false); err != nil || !slices.Equal(got, []string{"qemu-amd64"}) {
 		t.Errorf("%v, %v", got, err)
 	}
-	if got, err := chooseBoards("qemu-amd64,"); err == nil {
+	if got, err := chooseBoards("qemu-amd64,", false); err == nil {
+		t.Errorf("%v", got)
+	}
+	if got, err := chooseBoards("rpi,pc", true); err != nil || !slices.Equal(got, []string{"rpi", "pc-wifi"}) {
+		t.Errorf("with Wi-Fi: %v, %v", got, err)
+	}
+	if got, err := chooseBoards("all", true); err != nil || len(got) != len(all) || !slices.Contains(got, "pc-wifi") || slices.Contains(got, "pc") || !slices.Contains(got, "qemu-amd64") {
+		t.Errorf("all with Wi-Fi: %v, %v", got, err)
+	}
+	if got, err := chooseBoards("pc,qemu-amd64", true); err == nil {
 		t.Errorf("%v", got)
 	}
 }

@@ -20,6 +20,7 @@ const allBoards = "all"
 func newImageBuildCommand() *cobra.Command {
 	var o image.Options
 	var baked bakedFlags
+	var wifi bool
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Build a board's OS file, disk image and bill of materials from this source",
@@ -29,7 +30,10 @@ func newImageBuildCommand() *cobra.Command {
 what is handed on as well: disk.img.zst, its block map disk.img.bmap (for
 "mycelium flash" and bmaptool) and SHA256SUMS.
 
---config, --hostname, --network and --invite are for the disk image's
+--wifi adds Wi-Fi where it is an optional part of the board, which is another board
+then: pc-wifi. The Raspberry Pi always has it.
+
+--config, --hostname, --network, --invite and --wifi-ssid are for the disk image's
 configuration (mycelium.yaml, on its first partition). A machine that boots from
 an image for a network lets itself be enrolled there alone. With --invite the
 image holds the token as well, and the machine joins by itself: keep such an image
@@ -50,8 +54,11 @@ firmware in setup mode. Boards without UEFI are built as without.`,
 			if o.RepoRoot, err = image.RepoRoot("."); err != nil {
 				return err
 			}
-			boards, err := chooseBoards(o.Board)
+			boards, err := chooseBoards(o.Board, wifi)
 			if err != nil {
+				return err
+			}
+			if err := checkWiFi(boards, baked.wifi.ssid); err != nil {
 				return err
 			}
 			if o.Board == allBoards && !cmd.Flags().Changed("compress") {
@@ -66,6 +73,7 @@ firmware in setup mode. Boards without UEFI are built as without.`,
 	f.StringVar(&o.Version, "version", "", "name of the release, such as 1.2.3 (default: of the commit's tag, or 0.0.0- with its time and hash)")
 	f.StringVar(&o.Variant, "variant", "", "machine that the disk image is for, of a board that has several (default: the first of them)")
 	f.StringVar(&o.KernelArgs, "kernel-args", "", "arguments for the kernel, after the board's own")
+	f.BoolVar(&wifi, "wifi", false, "with Wi-Fi: drivers, their firmware and wpa_supplicant; with --board all for the boards that can have it")
 	f.BoolVar(&o.Compress, "compress", false, "make disk.img.zst, disk.img.bmap and SHA256SUMS too (default with --board all)")
 	f.StringVar(&o.SecureBootKeys, "secureboot-keys", "", "directory with the keys that sign for UEFI Secure Boot")
 	baked.register(cmd)
@@ -73,15 +81,38 @@ firmware in setup mode. Boards without UEFI are built as without.`,
 	return cmd
 }
 
-// chooseBoards reads the value of --board.
-func chooseBoards(value string) ([]string, error) {
+// checkWiFi refuses a wireless network for machines that could not join it.
+func checkWiFi(boards []string, ssid string) error {
+	for _, name := range boards {
+		if b, err := board.Load(name); err != nil || ssid == "" || b.HasWiFi() {
+			return err
+		}
+	}
+	return fmt.Errorf("--wifi-ssid: %s has no Wi-Fi: add --wifi where that is possible", strings.Join(boards, ", "))
+}
+
+// chooseBoards reads the value of --board. With wifi the boards have Wi-Fi, of all of
+// them those that can.
+func chooseBoards(value string, wifi bool) ([]string, error) {
 	if value == allBoards {
-		return board.Names(), nil
+		names := board.Names()
+		for i, name := range names {
+			if with, err := board.WithWiFi(name); err == nil && wifi {
+				names[i] = with
+			}
+		}
+		return names, nil
 	}
 	var names []string
 	for name := range strings.SplitSeq(value, ",") {
 		if _, err := board.Load(name); err != nil {
 			return nil, err
+		}
+		if wifi {
+			var err error
+			if name, err = board.WithWiFi(name); err != nil {
+				return nil, err
+			}
 		}
 		if !slices.Contains(names, name) {
 			names = append(names, name)

@@ -200,6 +200,9 @@ func statusRows(s *api.Status, now time.Time) [][]string {
 			link = "down"
 		}
 		rows = append(rows, []string{"interface", strings.TrimSpace(fmt.Sprintf("%s %s %s %s", i.Name, i.MAC, link, strings.Join(i.Addresses, " ")))})
+		if i.Wireless != nil {
+			rows = append(rows, []string{"Wi-Fi", wirelessText(i.Name, *i.Wireless)})
+		}
 	}
 	rows = append(rows,
 		[]string{"load", fmt.Sprintf("%.2f %.2f %.2f on %d processors", s.Load.One, s.Load.Five, s.Load.Fifteen, s.Load.Processors)},
@@ -249,4 +252,15 @@ func volumeText(v api.Volume) string {
 		return v.Label + " " + v.State
 	}
 	return fmt.Sprintf("%s %s on %s, %d of %d MiB free", v.Label, v.State, v.Device, v.Free>>20, v.Size>>20)
+}
+
+// wirelessText says which network a radio is in, or why in none.
+func wirelessText(name string, w api.Wireless) string {
+	switch {
+	case w.SSID == "":
+		return strings.TrimSpace(name + " not connected: " + w.Reason)
+	case w.Signal == 0:
+		return fmt.Sprintf("%s in %q", name, w.SSID)
+	}
+	return fmt.Sprintf("%s in %q, signal %d dBm", name, w.SSID, w.Signal)
 }

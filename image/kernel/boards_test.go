@@ -10,7 +10,13 @@ import (
 // TestOptionsAreSet resolves the configuration of every board: Config fails,
 // with a line for each, when an option that a fragment asks for is not set.
 func TestOptionsAreSet(t *testing.T) {
-	for _, name := range board.Names() {
+	names := board.Names()
+	for _, name := range names {
+		if with, err := board.WithWiFi(name); err == nil && with != name {
+			names = append(names, with)
+		}
+	}
+	for _, name := range names {
 		b, err := board.Load(name)
 		if err != nil {
 			t.Fatal(err)

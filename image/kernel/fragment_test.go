@@ -96,7 +96,7 @@ func TestSpecCheck(t *testing.T) {
 		"no source":        func(s *Spec) { s.Source = "" },
 		"no fragments":     func(s *Spec) { s.Fragments = nil },
 		"image outside":    func(s *Spec) { s.Image = "../x" },
-		"fragment outside": func(s *Spec) { s.Fragments = []string{"../x"} },
+		"fragment outside": func(s *Spec) { s.Fragments = []string{"../../x"} },
 	} {
 		bad := good
 		change(&bad)

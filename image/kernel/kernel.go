@@ -156,8 +156,8 @@ func (s Spec) check() error {
 		return fmt.Errorf("image %q is not a path below the source", s.Image)
 	}
 	for _, f := range append(append([]string(nil), s.Fragments...), s.Patches...) {
-		if !filepath.IsLocal(f) {
-			return fmt.Errorf("fragment or patch %q is not a path below board/", f)
+		if !filepath.IsLocal(filepath.Join("board", f)) || filepath.IsAbs(f) {
+			return fmt.Errorf("fragment or patch %q is not a path in the repository", f)
 		}
 	}
 	for _, f := range s.DeviceTrees {

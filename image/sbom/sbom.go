@@ -183,7 +183,7 @@ func purpose(c component.Component) string {
 	switch {
 	case c.Path == "kernel":
 		return "OPERATING-SYSTEM"
-	case c.Path == "stub":
+	case c.Path == "stub" || strings.HasPrefix(c.Path, "firmware/"):
 		return "FIRMWARE"
 	case strings.Contains(c.Path, "bin/") || c.Path == "init":
 		return "APPLICATION"

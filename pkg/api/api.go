@@ -72,6 +72,18 @@ type Interface struct {
 	MAC       string   `json:"mac"`
 	Up        bool     `json:"up"`
 	Addresses []string `json:"addresses"`
+	// Wireless is nil for an interface that is not a radio's.
+	Wireless *Wireless `json:"wireless,omitempty"`
+}
+
+// Wireless is what a radio is connected to.
+type Wireless struct {
+	// SSID is the network's name, "" when the interface is in none.
+	SSID string `json:"ssid,omitempty"`
+	// Signal is its strength in dBm, 0 when it is not known.
+	Signal int `json:"signal,omitempty"`
+	// Reason is why it is in no network, in words, with what to do.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Service is a supervised service.

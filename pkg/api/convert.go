@@ -45,7 +45,7 @@ func statusToWire(s Status) *machinev1.Status {
 			return &machinev1.Phase{Name: p.Name, Start: p.Start, Seconds: p.Seconds, Error: p.Error}
 		}),
 		Interfaces: each(s.Interfaces, func(i Interface) *machinev1.Interface {
-			return &machinev1.Interface{Name: i.Name, Mac: i.MAC, Up: i.Up, Addresses: i.Addresses}
+			return &machinev1.Interface{Name: i.Name, Mac: i.MAC, Up: i.Up, Addresses: i.Addresses, Wireless: wirelessMessage(i.Wireless)}
 		}),
 		Services: each(s.Services, func(v Service) *machinev1.Service {
 			return &machinev1.Service{
@@ -89,7 +89,7 @@ func statusFromWire(s *machinev1.Status) Status {
 			return Phase{Name: p.GetName(), Start: p.GetStart(), Seconds: p.GetSeconds(), Error: p.GetError()}
 		}),
 		Interfaces: each(s.GetInterfaces(), func(i *machinev1.Interface) Interface {
-			return Interface{Name: i.GetName(), MAC: i.GetMac(), Up: i.GetUp(), Addresses: i.GetAddresses()}
+			return Interface{Name: i.GetName(), MAC: i.GetMac(), Up: i.GetUp(), Addresses: i.GetAddresses(), Wireless: wirelessOf(i.GetWireless())}
 		}),
 		Services: each(s.GetServices(), func(v *machinev1.Service) Service {
 			return Service{

@@ -57,6 +57,30 @@ type Network struct {
 	// Interfaces are rules for interfaces; an Ethernet interface that no rule
 	// matches uses DHCP.
 	Interfaces []Interface `yaml:"interfaces" change:"reboot"`
+	// WiFi is for wireless cards. An interface of one takes its addresses as others do.
+	WiFi WiFi `yaml:"wifi"`
+}
+
+// WiFi is which wireless networks the node joins. Every wireless interface that is
+// not ignored looks for them.
+type WiFi struct {
+	// Country is where the node stands, two capital letters as DE (ISO 3166-1): it
+	// says which channels and what power are allowed. Without it radios would keep to
+	// what is allowed everywhere, so that networks want one.
+	Country string `yaml:"country" change:"now"`
+	// Networks are those to join, the first that is there.
+	Networks []WiFiNetwork `yaml:"networks" change:"now"`
+}
+
+// WiFiNetwork is a wireless network: WPA2 or WPA3 with a password, or open.
+type WiFiNetwork struct {
+	// SSID is the network's name, 1 to 32 bytes.
+	SSID string `yaml:"ssid"`
+	// Password is 8 to 63 printable ASCII characters, or the key itself as 64
+	// hexadecimal digits (WPA2 alone). Without it only an open network is joined.
+	Password Secret `yaml:"password"`
+	// Hidden says that the network does not show its name: it is asked for.
+	Hidden bool `yaml:"hidden"`
 }
 
 // Interface is the rule for one interface, named by exactly one of Name and MAC.

@@ -54,7 +54,7 @@ func full(t testing.TB) *Config {
 		Network: Network{Interfaces: []Interface{
 			{Name: "eth0", DHCP: &yes, Addresses: []string{"192.168.1.10/24", "fd00::1/64"}, Gateway: "192.168.1.1", Nameservers: []string{"192.168.1.1"}},
 			{MAC: "52:54:00:12:34:56", Ignore: true},
-		}},
+		}, WiFi: WiFi{Country: "DE", Networks: []WiFiNetwork{{SSID: "home \"1\"", Password: "correct horse"}, {SSID: "guests", Hidden: true}}}},
 		Time:       Time{Servers: []string{"ntp.example.org", "10.0.0.1:1123"}},
 		Membership: Membership{Network: network.String(), Invite: Secret(invite.Reveal()), Peers: []string{"192.168.1.20", "node.example.org:6441"}},
 		Kubernetes: Kubernetes{Labels: map[string]string{"example.org/room": "kitchen", "count": "3"}},

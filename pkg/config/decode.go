@@ -13,6 +13,9 @@ import (
 // field stood so that validation can name the place.
 type decoder struct {
 	positions map[string]*yaml.Node
+	// named are the paths of lists' items by what names them (itemPath), by their
+	// paths by number.
+	named map[string]string
 	// kept returns what a secret is that stands at path as "(secret)"; "" and a
 	// hint when that is nothing.
 	kept func(path string) (value Secret, hint string)
@@ -61,11 +64,39 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 		}
 		v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 		for i, item := range n.Content {
-			d.value(item, v.Index(i), path+"["+strconv.Itoa(i)+"]")
+			at := path + "[" + strconv.Itoa(i) + "]"
+			if name, ok := entry(item, naming(v.Type().Elem())); ok {
+				if d.named == nil {
+					d.named = map[string]string{}
+				}
+				d.named[at] = itemPath(path, name)
+			}
+			d.value(item, v.Index(i), at)
 		}
 	default:
 		d.scalar(n, v, path)
 	}
+}
+
+// entry returns the text of a mapping's field.
+func entry(n *yaml.Node, field string) (string, bool) {
+	for i := 0; field != "" && n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == field {
+			return n.Content[i+1].Value, true
+		}
+	}
+	return "", false
+}
+
+// place is where a secret stands that is kept: path, with what names the item in
+// place of its number if it is in a list.
+func (d *decoder) place(path string) string {
+	if i := strings.LastIndexByte(path, ']'); i >= 0 {
+		if named, ok := d.named[path[:i+1]]; ok {
+			return named + path[i+1:]
+		}
+	}
+	return path
 }
 
 // mapping calls each for every entry of n, which must be a mapping with unique
@@ -135,7 +166,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 		}
 		value := n.Value
 		if v.Type() == reflect.TypeFor[Secret]() && value == redacted {
-			secret, hint := d.kept(path)
+			secret, hint := d.kept(d.place(path))
 			if secret == "" {
 				d.fail(n, path, hint, "is what is shown in place of a secret")
 				return

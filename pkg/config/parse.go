@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -98,8 +99,9 @@ func ParseUpdate(document []byte, current *Config) (*Config, error) {
 	})
 }
 
-// secretsOf puts the secrets below v into found, by their paths. Those in lists
-// and maps are left out: an item of one has no place that it keeps.
+// secretsOf puts the secrets below v into found, by their paths. An item of a list
+// has the place of what its first field names (see itemPath). Those in maps are left
+// out, and those of items that nothing names.
 func secretsOf(v reflect.Value, path string, found map[string]Secret) {
 	if s, ok := v.Interface().(Secret); ok {
 		found[path] = s
@@ -112,8 +114,26 @@ func secretsOf(v reflect.Value, path string, found map[string]Secret) {
 		for i := range v.NumField() {
 			secretsOf(v.Field(i), join(path, v.Type().Field(i).Tag.Get("yaml")), found)
 		}
+	case v.Kind() == reflect.Slice:
+		for i := range v.Len() {
+			if field := naming(v.Type().Elem()); field != "" {
+				secretsOf(v.Index(i), itemPath(path, v.Index(i).Field(0).String()), found)
+			}
+		}
 	}
 }
+
+// naming returns the field that names a list's items of type t: the first, if it is
+// text and no secret; "" when there is none.
+func naming(t reflect.Type) string {
+	if t.Kind() != reflect.Struct || t.NumField() == 0 || t.Field(0).Type.Kind() != reflect.String || t.Field(0).Type == reflect.TypeFor[Secret]() {
+		return ""
+	}
+	return t.Field(0).Tag.Get("yaml")
+}
+
+// itemPath is the path of an item of a list, wherever in the list it stands.
+func itemPath(list, name string) string { return list + "[" + strconv.Quote(name) + "]" }
 
 // parse is Parse with what a "(secret)" at a path stands for: nothing, then the
 // hint says what to do.

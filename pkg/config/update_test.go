@@ -93,8 +93,24 @@ func TestParseUpdateRefuses(t *testing.T) {
 	}
 }
 
-// TestSecretsOfLists: items of lists and maps have no place of their own, so none
-// is kept there by mistake.
+// TestParseUpdateOfLists: a password stays with its network when the list is put in
+// another order, and goes to no other.
+func TestParseUpdateOfLists(t *testing.T) {
+	current := Default()
+	current.Network.WiFi = WiFi{Country: "DE", Networks: []WiFiNetwork{{SSID: "home [0]", Password: "first secret"}, {SSID: "a.b", Password: "second secret"}}}
+	got, err := ParseUpdate([]byte(head+"network: {wifi: {country: DE, networks: [{password: (secret), ssid: a.b}, {ssid: 'home [0]', password: (secret)}]}}\n"), current)
+	if err != nil || got.Network.WiFi.Networks[0].Password != "second secret" || got.Network.WiFi.Networks[1].Password != "first secret" {
+		t.Errorf("%v", err)
+	}
+	for _, doc := range []string{"{ssid: other, password: (secret)}", "{password: (secret)}"} {
+		if _, err := ParseUpdate([]byte(head+"network: {wifi: {country: DE, networks: ["+doc+"]}}\n"), current); err == nil || !strings.Contains(err.Error(), "in place of a secret") {
+			t.Errorf("%s: %v", doc, err)
+		}
+	}
+}
+
+// TestSecretsOfLists: items of maps, and of lists whose items nothing names, have no
+// place of their own, so none is kept there by mistake.
 func TestSecretsOfLists(t *testing.T) {
 	type inner struct {
 		Key Secret `yaml:"key"`

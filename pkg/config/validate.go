@@ -29,6 +29,7 @@ func (d *decoder) validate(c *Config) {
 	for i, rule := range c.Network.Interfaces {
 		d.validateInterface(fmt.Sprintf("network.interfaces[%d]", i), rule, seen)
 	}
+	d.validateWiFi(c.Network.WiFi)
 	d.validateHosts("time.servers", c.Time.Servers)
 	d.validateMembership(c.Membership)
 	d.validateUpdate(c.Update)

@@ -78,9 +78,11 @@ func addresses(ifs []api.Interface) string {
 		global := slices.DeleteFunc(slices.Clone(i.Addresses), func(a string) bool { return strings.HasPrefix(a, "fe80:") })
 		switch {
 		case len(global) > 0:
-			parts = append(parts, i.Name+" "+strings.Join(global, " "))
+			parts = append(parts, i.Name+" "+strings.Join(global, " ")+radio(i.Wireless))
 		case i.Up:
-			parts = append(parts, i.Name+" waits for an address")
+			parts = append(parts, i.Name+" waits for an address"+radio(i.Wireless))
+		case i.Wireless != nil:
+			parts = append(parts, i.Name+radio(i.Wireless))
 		default:
 			parts = append(parts, i.Name+" has no link")
 		}
@@ -89,6 +91,19 @@ func addresses(ifs []api.Interface) string {
 		return "no network interface"
 	}
 	return strings.Join(parts, ", ")
+}
+
+// radio says what a wireless interface is connected to, or why it is not.
+func radio(w *api.Wireless) string {
+	switch {
+	case w == nil:
+		return ""
+	case w.SSID == "":
+		return strings.TrimRight(" (Wi-Fi: "+w.Reason, ": ") + ")"
+	case w.Signal == 0:
+		return fmt.Sprintf(" (Wi-Fi %q)", w.SSID)
+	}
+	return fmt.Sprintf(" (Wi-Fi %q, %d dBm)", w.SSID, w.Signal)
 }
 
 // membership says where the node belongs, or how it gets to belong somewhere.

@@ -19,6 +19,32 @@ type Link struct {
 	Carrier bool
 	// Addresses in CIDR form.
 	Addresses []netip.Prefix
+	// Wireless says that it is a radio, Reason why that is not connected.
+	Wireless bool
+	Reason   string
+}
+
+// WiredFirst returns the links with the wireless ones last.
+func WiredFirst(links []Link) []Link {
+	var wired, wireless []Link
+	for _, l := range links {
+		if l.Wireless {
+			wireless = append(wireless, l)
+		} else {
+			wired = append(wired, l)
+		}
+	}
+	return append(wired, wireless...)
+}
+
+// CountWireless returns how many of the links are wireless.
+func CountWireless(links []Link) (n int) {
+	for _, l := range links {
+		if l.Wireless {
+			n++
+		}
+	}
+	return n
 }
 
 // Rule returns the rule for the interface, an empty one (DHCP) when none is
@@ -127,6 +153,8 @@ func Problem(links []Link, rules []config.Interface) string {
 		switch {
 		case rule.Ignore:
 			parts = append(parts, l.Name+" is ignored by the configuration")
+		case !l.Carrier && l.Wireless:
+			parts = append(parts, strings.TrimSpace(l.Name+" (Wi-Fi): "+l.Reason))
 		case !l.Carrier:
 			parts = append(parts, l.Name+" has no link: plug in its cable")
 		case rule.UseDHCP():

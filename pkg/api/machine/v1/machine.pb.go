@@ -1744,7 +1744,9 @@ type Interface struct {
 	Mac   string                 `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
 	Up    bool                   `protobuf:"varint,3,opt,name=up,proto3" json:"up,omitempty"`
 	// In CIDR form.
-	Addresses     []string `protobuf:"bytes,4,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Addresses []string `protobuf:"bytes,4,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Not there for an interface that is not a radio's.
+	Wireless      *Wireless `protobuf:"bytes,5,opt,name=wireless,proto3" json:"wireless,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1807,6 +1809,76 @@ func (x *Interface) GetAddresses() []string {
 	return nil
 }
 
+func (x *Interface) GetWireless() *Wireless {
+	if x != nil {
+		return x.Wireless
+	}
+	return nil
+}
+
+type Wireless struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The network's name, empty when the interface is in none.
+	Ssid string `protobuf:"bytes,1,opt,name=ssid,proto3" json:"ssid,omitempty"`
+	// The signal's strength in dBm, 0 when it is not known.
+	Signal int32 `protobuf:"zigzag32,2,opt,name=signal,proto3" json:"signal,omitempty"`
+	// Why it is in no network, in words, with what to do.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Wireless) Reset() {
+	*x = Wireless{}
+	mi := &file_machine_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wireless) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wireless) ProtoMessage() {}
+
+func (x *Wireless) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wireless.ProtoReflect.Descriptor instead.
+func (*Wireless) Descriptor() ([]byte, []int) {
+	return file_machine_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Wireless) GetSsid() string {
+	if x != nil {
+		return x.Ssid
+	}
+	return ""
+}
+
+func (x *Wireless) GetSignal() int32 {
+	if x != nil {
+		return x.Signal
+	}
+	return 0
+}
+
+func (x *Wireless) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type Service struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1822,7 +1894,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_machine_proto_msgTypes[26]
+	mi := &file_machine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +1906,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[26]
+	mi := &file_machine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +1919,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{26}
+	return file_machine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Service) GetName() string {
@@ -1910,7 +1982,7 @@ type Kubernetes struct {
 
 func (x *Kubernetes) Reset() {
 	*x = Kubernetes{}
-	mi := &file_machine_proto_msgTypes[27]
+	mi := &file_machine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +1994,7 @@ func (x *Kubernetes) String() string {
 func (*Kubernetes) ProtoMessage() {}
 
 func (x *Kubernetes) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[27]
+	mi := &file_machine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2007,7 @@ func (x *Kubernetes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kubernetes.ProtoReflect.Descriptor instead.
 func (*Kubernetes) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{27}
+	return file_machine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Kubernetes) GetVersion() string {
@@ -2005,7 +2077,7 @@ type Memory struct {
 
 func (x *Memory) Reset() {
 	*x = Memory{}
-	mi := &file_machine_proto_msgTypes[28]
+	mi := &file_machine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2017,7 +2089,7 @@ func (x *Memory) String() string {
 func (*Memory) ProtoMessage() {}
 
 func (x *Memory) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[28]
+	mi := &file_machine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2030,7 +2102,7 @@ func (x *Memory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Memory.ProtoReflect.Descriptor instead.
 func (*Memory) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{28}
+	return file_machine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Memory) GetTotal() uint64 {
@@ -2060,7 +2132,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_machine_proto_msgTypes[29]
+	mi := &file_machine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2144,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[29]
+	mi := &file_machine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2157,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{29}
+	return file_machine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Load) GetOne() float64 {
@@ -2132,7 +2204,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_machine_proto_msgTypes[30]
+	mi := &file_machine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2144,7 +2216,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[30]
+	mi := &file_machine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2157,7 +2229,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{30}
+	return file_machine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Volume) GetLabel() string {
@@ -2218,7 +2290,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_machine_proto_msgTypes[31]
+	mi := &file_machine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2230,7 +2302,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[31]
+	mi := &file_machine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2243,7 +2315,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{31}
+	return file_machine_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Disk) GetName() string {
@@ -2313,7 +2385,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_machine_proto_msgTypes[32]
+	mi := &file_machine_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2397,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[32]
+	mi := &file_machine_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2410,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{32}
+	return file_machine_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Membership) GetState() string {
@@ -2417,7 +2489,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_machine_proto_msgTypes[33]
+	mi := &file_machine_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +2501,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[33]
+	mi := &file_machine_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +2514,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{33}
+	return file_machine_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Peer) GetName() string {
@@ -2512,7 +2584,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_machine_proto_msgTypes[34]
+	mi := &file_machine_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2596,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[34]
+	mi := &file_machine_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2609,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{34}
+	return file_machine_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WatchEventsRequest) GetFollow() bool {
@@ -2571,7 +2643,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_machine_proto_msgTypes[35]
+	mi := &file_machine_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2655,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[35]
+	mi := &file_machine_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2668,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{35}
+	return file_machine_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Event) GetNumber() uint64 {
@@ -2642,7 +2714,7 @@ type ListProcessesRequest struct {
 
 func (x *ListProcessesRequest) Reset() {
 	*x = ListProcessesRequest{}
-	mi := &file_machine_proto_msgTypes[36]
+	mi := &file_machine_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2654,7 +2726,7 @@ func (x *ListProcessesRequest) String() string {
 func (*ListProcessesRequest) ProtoMessage() {}
 
 func (x *ListProcessesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[36]
+	mi := &file_machine_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2667,7 +2739,7 @@ func (x *ListProcessesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProcessesRequest.ProtoReflect.Descriptor instead.
 func (*ListProcessesRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{36}
+	return file_machine_proto_rawDescGZIP(), []int{37}
 }
 
 type ListProcessesResponse struct {
@@ -2679,7 +2751,7 @@ type ListProcessesResponse struct {
 
 func (x *ListProcessesResponse) Reset() {
 	*x = ListProcessesResponse{}
-	mi := &file_machine_proto_msgTypes[37]
+	mi := &file_machine_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2691,7 +2763,7 @@ func (x *ListProcessesResponse) String() string {
 func (*ListProcessesResponse) ProtoMessage() {}
 
 func (x *ListProcessesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[37]
+	mi := &file_machine_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2704,7 +2776,7 @@ func (x *ListProcessesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProcessesResponse.ProtoReflect.Descriptor instead.
 func (*ListProcessesResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{37}
+	return file_machine_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListProcessesResponse) GetProcesses() []*Process {
@@ -2735,7 +2807,7 @@ type Process struct {
 
 func (x *Process) Reset() {
 	*x = Process{}
-	mi := &file_machine_proto_msgTypes[38]
+	mi := &file_machine_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2747,7 +2819,7 @@ func (x *Process) String() string {
 func (*Process) ProtoMessage() {}
 
 func (x *Process) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[38]
+	mi := &file_machine_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2760,7 +2832,7 @@ func (x *Process) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Process.ProtoReflect.Descriptor instead.
 func (*Process) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{38}
+	return file_machine_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Process) GetPid() int32 {
@@ -2834,7 +2906,7 @@ type GetTimeRequest struct {
 
 func (x *GetTimeRequest) Reset() {
 	*x = GetTimeRequest{}
-	mi := &file_machine_proto_msgTypes[39]
+	mi := &file_machine_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2846,7 +2918,7 @@ func (x *GetTimeRequest) String() string {
 func (*GetTimeRequest) ProtoMessage() {}
 
 func (x *GetTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[39]
+	mi := &file_machine_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2859,7 +2931,7 @@ func (x *GetTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeRequest.ProtoReflect.Descriptor instead.
 func (*GetTimeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{39}
+	return file_machine_proto_rawDescGZIP(), []int{40}
 }
 
 type GetTimeResponse struct {
@@ -2879,7 +2951,7 @@ type GetTimeResponse struct {
 
 func (x *GetTimeResponse) Reset() {
 	*x = GetTimeResponse{}
-	mi := &file_machine_proto_msgTypes[40]
+	mi := &file_machine_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2891,7 +2963,7 @@ func (x *GetTimeResponse) String() string {
 func (*GetTimeResponse) ProtoMessage() {}
 
 func (x *GetTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[40]
+	mi := &file_machine_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2904,7 +2976,7 @@ func (x *GetTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeResponse.ProtoReflect.Descriptor instead.
 func (*GetTimeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{40}
+	return file_machine_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetTimeResponse) GetNow() *timestamppb.Timestamp {
@@ -2957,7 +3029,7 @@ type ListLogsRequest struct {
 
 func (x *ListLogsRequest) Reset() {
 	*x = ListLogsRequest{}
-	mi := &file_machine_proto_msgTypes[41]
+	mi := &file_machine_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2969,7 +3041,7 @@ func (x *ListLogsRequest) String() string {
 func (*ListLogsRequest) ProtoMessage() {}
 
 func (x *ListLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[41]
+	mi := &file_machine_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2982,7 +3054,7 @@ func (x *ListLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLogsRequest.ProtoReflect.Descriptor instead.
 func (*ListLogsRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{41}
+	return file_machine_proto_rawDescGZIP(), []int{42}
 }
 
 type ListLogsResponse struct {
@@ -2994,7 +3066,7 @@ type ListLogsResponse struct {
 
 func (x *ListLogsResponse) Reset() {
 	*x = ListLogsResponse{}
-	mi := &file_machine_proto_msgTypes[42]
+	mi := &file_machine_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3006,7 +3078,7 @@ func (x *ListLogsResponse) String() string {
 func (*ListLogsResponse) ProtoMessage() {}
 
 func (x *ListLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[42]
+	mi := &file_machine_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3019,7 +3091,7 @@ func (x *ListLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLogsResponse.ProtoReflect.Descriptor instead.
 func (*ListLogsResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{42}
+	return file_machine_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListLogsResponse) GetNames() []string {
@@ -3042,7 +3114,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_machine_proto_msgTypes[43]
+	mi := &file_machine_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3054,7 +3126,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[43]
+	mi := &file_machine_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3067,7 +3139,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{43}
+	return file_machine_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReadLogRequest) GetName() string {
@@ -3100,7 +3172,7 @@ type ReadLogResponse struct {
 
 func (x *ReadLogResponse) Reset() {
 	*x = ReadLogResponse{}
-	mi := &file_machine_proto_msgTypes[44]
+	mi := &file_machine_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3112,7 +3184,7 @@ func (x *ReadLogResponse) String() string {
 func (*ReadLogResponse) ProtoMessage() {}
 
 func (x *ReadLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[44]
+	mi := &file_machine_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3125,7 +3197,7 @@ func (x *ReadLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{44}
+	return file_machine_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ReadLogResponse) GetLines() []byte {
@@ -3143,7 +3215,7 @@ type GetMetricsRequest struct {
 
 func (x *GetMetricsRequest) Reset() {
 	*x = GetMetricsRequest{}
-	mi := &file_machine_proto_msgTypes[45]
+	mi := &file_machine_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3155,7 +3227,7 @@ func (x *GetMetricsRequest) String() string {
 func (*GetMetricsRequest) ProtoMessage() {}
 
 func (x *GetMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[45]
+	mi := &file_machine_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3168,7 +3240,7 @@ func (x *GetMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetricsRequest.ProtoReflect.Descriptor instead.
 func (*GetMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{45}
+	return file_machine_proto_rawDescGZIP(), []int{46}
 }
 
 type GetMetricsResponse struct {
@@ -3181,7 +3253,7 @@ type GetMetricsResponse struct {
 
 func (x *GetMetricsResponse) Reset() {
 	*x = GetMetricsResponse{}
-	mi := &file_machine_proto_msgTypes[46]
+	mi := &file_machine_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3193,7 +3265,7 @@ func (x *GetMetricsResponse) String() string {
 func (*GetMetricsResponse) ProtoMessage() {}
 
 func (x *GetMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[46]
+	mi := &file_machine_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3206,7 +3278,7 @@ func (x *GetMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetricsResponse.ProtoReflect.Descriptor instead.
 func (*GetMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{46}
+	return file_machine_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetMetricsResponse) GetText() string {
@@ -3225,7 +3297,7 @@ type RestartServiceRequest struct {
 
 func (x *RestartServiceRequest) Reset() {
 	*x = RestartServiceRequest{}
-	mi := &file_machine_proto_msgTypes[47]
+	mi := &file_machine_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3237,7 +3309,7 @@ func (x *RestartServiceRequest) String() string {
 func (*RestartServiceRequest) ProtoMessage() {}
 
 func (x *RestartServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[47]
+	mi := &file_machine_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3250,7 +3322,7 @@ func (x *RestartServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServiceRequest.ProtoReflect.Descriptor instead.
 func (*RestartServiceRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{47}
+	return file_machine_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RestartServiceRequest) GetName() string {
@@ -3268,7 +3340,7 @@ type RestartServiceResponse struct {
 
 func (x *RestartServiceResponse) Reset() {
 	*x = RestartServiceResponse{}
-	mi := &file_machine_proto_msgTypes[48]
+	mi := &file_machine_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3280,7 +3352,7 @@ func (x *RestartServiceResponse) String() string {
 func (*RestartServiceResponse) ProtoMessage() {}
 
 func (x *RestartServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[48]
+	mi := &file_machine_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3293,7 +3365,7 @@ func (x *RestartServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServiceResponse.ProtoReflect.Descriptor instead.
 func (*RestartServiceResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{48}
+	return file_machine_proto_rawDescGZIP(), []int{49}
 }
 
 type RebootRequest struct {
@@ -3304,7 +3376,7 @@ type RebootRequest struct {
 
 func (x *RebootRequest) Reset() {
 	*x = RebootRequest{}
-	mi := &file_machine_proto_msgTypes[49]
+	mi := &file_machine_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3316,7 +3388,7 @@ func (x *RebootRequest) String() string {
 func (*RebootRequest) ProtoMessage() {}
 
 func (x *RebootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[49]
+	mi := &file_machine_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3329,7 +3401,7 @@ func (x *RebootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebootRequest.ProtoReflect.Descriptor instead.
 func (*RebootRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{49}
+	return file_machine_proto_rawDescGZIP(), []int{50}
 }
 
 type RebootResponse struct {
@@ -3340,7 +3412,7 @@ type RebootResponse struct {
 
 func (x *RebootResponse) Reset() {
 	*x = RebootResponse{}
-	mi := &file_machine_proto_msgTypes[50]
+	mi := &file_machine_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3352,7 +3424,7 @@ func (x *RebootResponse) String() string {
 func (*RebootResponse) ProtoMessage() {}
 
 func (x *RebootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[50]
+	mi := &file_machine_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3365,7 +3437,7 @@ func (x *RebootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebootResponse.ProtoReflect.Descriptor instead.
 func (*RebootResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{50}
+	return file_machine_proto_rawDescGZIP(), []int{51}
 }
 
 type ShutdownRequest struct {
@@ -3376,7 +3448,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_machine_proto_msgTypes[51]
+	mi := &file_machine_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3388,7 +3460,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[51]
+	mi := &file_machine_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3401,7 +3473,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{51}
+	return file_machine_proto_rawDescGZIP(), []int{52}
 }
 
 type ShutdownResponse struct {
@@ -3412,7 +3484,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_machine_proto_msgTypes[52]
+	mi := &file_machine_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3424,7 +3496,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[52]
+	mi := &file_machine_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3437,7 +3509,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{52}
+	return file_machine_proto_rawDescGZIP(), []int{53}
 }
 
 type LoadImageRequest struct {
@@ -3453,7 +3525,7 @@ type LoadImageRequest struct {
 
 func (x *LoadImageRequest) Reset() {
 	*x = LoadImageRequest{}
-	mi := &file_machine_proto_msgTypes[53]
+	mi := &file_machine_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3465,7 +3537,7 @@ func (x *LoadImageRequest) String() string {
 func (*LoadImageRequest) ProtoMessage() {}
 
 func (x *LoadImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[53]
+	mi := &file_machine_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3478,7 +3550,7 @@ func (x *LoadImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadImageRequest.ProtoReflect.Descriptor instead.
 func (*LoadImageRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{53}
+	return file_machine_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *LoadImageRequest) GetPart() isLoadImageRequest_Part {
@@ -3531,7 +3603,7 @@ type LoadImageResponse struct {
 
 func (x *LoadImageResponse) Reset() {
 	*x = LoadImageResponse{}
-	mi := &file_machine_proto_msgTypes[54]
+	mi := &file_machine_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3543,7 +3615,7 @@ func (x *LoadImageResponse) String() string {
 func (*LoadImageResponse) ProtoMessage() {}
 
 func (x *LoadImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[54]
+	mi := &file_machine_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3556,7 +3628,7 @@ func (x *LoadImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadImageResponse.ProtoReflect.Descriptor instead.
 func (*LoadImageResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{54}
+	return file_machine_proto_rawDescGZIP(), []int{55}
 }
 
 type GetSupportBundleRequest struct {
@@ -3569,7 +3641,7 @@ type GetSupportBundleRequest struct {
 
 func (x *GetSupportBundleRequest) Reset() {
 	*x = GetSupportBundleRequest{}
-	mi := &file_machine_proto_msgTypes[55]
+	mi := &file_machine_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3581,7 +3653,7 @@ func (x *GetSupportBundleRequest) String() string {
 func (*GetSupportBundleRequest) ProtoMessage() {}
 
 func (x *GetSupportBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[55]
+	mi := &file_machine_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3594,7 +3666,7 @@ func (x *GetSupportBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupportBundleRequest.ProtoReflect.Descriptor instead.
 func (*GetSupportBundleRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{55}
+	return file_machine_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetSupportBundleRequest) GetRecipients() []string {
@@ -3613,7 +3685,7 @@ type GetSupportBundleResponse struct {
 
 func (x *GetSupportBundleResponse) Reset() {
 	*x = GetSupportBundleResponse{}
-	mi := &file_machine_proto_msgTypes[56]
+	mi := &file_machine_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3625,7 +3697,7 @@ func (x *GetSupportBundleResponse) String() string {
 func (*GetSupportBundleResponse) ProtoMessage() {}
 
 func (x *GetSupportBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[56]
+	mi := &file_machine_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3638,7 +3710,7 @@ func (x *GetSupportBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupportBundleResponse.ProtoReflect.Descriptor instead.
 func (*GetSupportBundleResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{56}
+	return file_machine_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GetSupportBundleResponse) GetData() []byte {
@@ -3659,7 +3731,7 @@ type ResetRequest struct {
 
 func (x *ResetRequest) Reset() {
 	*x = ResetRequest{}
-	mi := &file_machine_proto_msgTypes[57]
+	mi := &file_machine_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3671,7 +3743,7 @@ func (x *ResetRequest) String() string {
 func (*ResetRequest) ProtoMessage() {}
 
 func (x *ResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[57]
+	mi := &file_machine_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3684,7 +3756,7 @@ func (x *ResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
 func (*ResetRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{57}
+	return file_machine_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ResetRequest) GetScope() ResetScope {
@@ -3709,7 +3781,7 @@ type ResetResponse struct {
 
 func (x *ResetResponse) Reset() {
 	*x = ResetResponse{}
-	mi := &file_machine_proto_msgTypes[58]
+	mi := &file_machine_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3721,7 +3793,7 @@ func (x *ResetResponse) String() string {
 func (*ResetResponse) ProtoMessage() {}
 
 func (x *ResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[58]
+	mi := &file_machine_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3734,7 +3806,7 @@ func (x *ResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetResponse.ProtoReflect.Descriptor instead.
 func (*ResetResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{58}
+	return file_machine_proto_rawDescGZIP(), []int{59}
 }
 
 type InstallRequest struct {
@@ -3751,7 +3823,7 @@ type InstallRequest struct {
 
 func (x *InstallRequest) Reset() {
 	*x = InstallRequest{}
-	mi := &file_machine_proto_msgTypes[59]
+	mi := &file_machine_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3763,7 +3835,7 @@ func (x *InstallRequest) String() string {
 func (*InstallRequest) ProtoMessage() {}
 
 func (x *InstallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[59]
+	mi := &file_machine_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3776,7 +3848,7 @@ func (x *InstallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallRequest.ProtoReflect.Descriptor instead.
 func (*InstallRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{59}
+	return file_machine_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *InstallRequest) GetDisk() string {
@@ -3814,7 +3886,7 @@ type InstallProgress struct {
 
 func (x *InstallProgress) Reset() {
 	*x = InstallProgress{}
-	mi := &file_machine_proto_msgTypes[60]
+	mi := &file_machine_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3826,7 +3898,7 @@ func (x *InstallProgress) String() string {
 func (*InstallProgress) ProtoMessage() {}
 
 func (x *InstallProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[60]
+	mi := &file_machine_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3839,7 +3911,7 @@ func (x *InstallProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallProgress.ProtoReflect.Descriptor instead.
 func (*InstallProgress) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{60}
+	return file_machine_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *InstallProgress) GetStep() string {
@@ -3871,7 +3943,7 @@ type GetConfigurationRequest struct {
 
 func (x *GetConfigurationRequest) Reset() {
 	*x = GetConfigurationRequest{}
-	mi := &file_machine_proto_msgTypes[61]
+	mi := &file_machine_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3883,7 +3955,7 @@ func (x *GetConfigurationRequest) String() string {
 func (*GetConfigurationRequest) ProtoMessage() {}
 
 func (x *GetConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[61]
+	mi := &file_machine_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3896,7 +3968,7 @@ func (x *GetConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*GetConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{61}
+	return file_machine_proto_rawDescGZIP(), []int{62}
 }
 
 type GetConfigurationResponse struct {
@@ -3911,7 +3983,7 @@ type GetConfigurationResponse struct {
 
 func (x *GetConfigurationResponse) Reset() {
 	*x = GetConfigurationResponse{}
-	mi := &file_machine_proto_msgTypes[62]
+	mi := &file_machine_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3923,7 +3995,7 @@ func (x *GetConfigurationResponse) String() string {
 func (*GetConfigurationResponse) ProtoMessage() {}
 
 func (x *GetConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[62]
+	mi := &file_machine_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3936,7 +4008,7 @@ func (x *GetConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*GetConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{62}
+	return file_machine_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *GetConfigurationResponse) GetDocument() string {
@@ -3965,7 +4037,7 @@ type ApplyConfigurationRequest struct {
 
 func (x *ApplyConfigurationRequest) Reset() {
 	*x = ApplyConfigurationRequest{}
-	mi := &file_machine_proto_msgTypes[63]
+	mi := &file_machine_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3977,7 +4049,7 @@ func (x *ApplyConfigurationRequest) String() string {
 func (*ApplyConfigurationRequest) ProtoMessage() {}
 
 func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[63]
+	mi := &file_machine_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3990,7 +4062,7 @@ func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{63}
+	return file_machine_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ApplyConfigurationRequest) GetDocument() string {
@@ -4016,7 +4088,7 @@ type ApplyConfigurationResponse struct {
 
 func (x *ApplyConfigurationResponse) Reset() {
 	*x = ApplyConfigurationResponse{}
-	mi := &file_machine_proto_msgTypes[64]
+	mi := &file_machine_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4028,7 +4100,7 @@ func (x *ApplyConfigurationResponse) String() string {
 func (*ApplyConfigurationResponse) ProtoMessage() {}
 
 func (x *ApplyConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[64]
+	mi := &file_machine_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4041,7 +4113,7 @@ func (x *ApplyConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{64}
+	return file_machine_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ApplyConfigurationResponse) GetChanges() []*ConfigurationChange {
@@ -4063,7 +4135,7 @@ type ConfigurationChange struct {
 
 func (x *ConfigurationChange) Reset() {
 	*x = ConfigurationChange{}
-	mi := &file_machine_proto_msgTypes[65]
+	mi := &file_machine_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4075,7 +4147,7 @@ func (x *ConfigurationChange) String() string {
 func (*ConfigurationChange) ProtoMessage() {}
 
 func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[65]
+	mi := &file_machine_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4088,7 +4160,7 @@ func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigurationChange.ProtoReflect.Descriptor instead.
 func (*ConfigurationChange) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{65}
+	return file_machine_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ConfigurationChange) GetField() string {
@@ -4113,7 +4185,7 @@ type GetKubeconfigRequest struct {
 
 func (x *GetKubeconfigRequest) Reset() {
 	*x = GetKubeconfigRequest{}
-	mi := &file_machine_proto_msgTypes[66]
+	mi := &file_machine_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4125,7 +4197,7 @@ func (x *GetKubeconfigRequest) String() string {
 func (*GetKubeconfigRequest) ProtoMessage() {}
 
 func (x *GetKubeconfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[66]
+	mi := &file_machine_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4138,7 +4210,7 @@ func (x *GetKubeconfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKubeconfigRequest.ProtoReflect.Descriptor instead.
 func (*GetKubeconfigRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{66}
+	return file_machine_proto_rawDescGZIP(), []int{67}
 }
 
 type GetKubeconfigResponse struct {
@@ -4150,7 +4222,7 @@ type GetKubeconfigResponse struct {
 
 func (x *GetKubeconfigResponse) Reset() {
 	*x = GetKubeconfigResponse{}
-	mi := &file_machine_proto_msgTypes[67]
+	mi := &file_machine_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4162,7 +4234,7 @@ func (x *GetKubeconfigResponse) String() string {
 func (*GetKubeconfigResponse) ProtoMessage() {}
 
 func (x *GetKubeconfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[67]
+	mi := &file_machine_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4175,7 +4247,7 @@ func (x *GetKubeconfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKubeconfigResponse.ProtoReflect.Descriptor instead.
 func (*GetKubeconfigResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{67}
+	return file_machine_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *GetKubeconfigResponse) GetKubeconfig() string {
@@ -4195,7 +4267,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_machine_proto_msgTypes[68]
+	mi := &file_machine_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4207,7 +4279,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[68]
+	mi := &file_machine_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4220,7 +4292,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{68}
+	return file_machine_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *DescribeRequest) GetNetwork() []byte {
@@ -4243,7 +4315,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_machine_proto_msgTypes[69]
+	mi := &file_machine_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4255,7 +4327,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[69]
+	mi := &file_machine_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4268,7 +4340,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{69}
+	return file_machine_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *DescribeResponse) GetRequest() []byte {
@@ -4321,7 +4393,7 @@ type EnrolRequest struct {
 
 func (x *EnrolRequest) Reset() {
 	*x = EnrolRequest{}
-	mi := &file_machine_proto_msgTypes[70]
+	mi := &file_machine_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4333,7 +4405,7 @@ func (x *EnrolRequest) String() string {
 func (*EnrolRequest) ProtoMessage() {}
 
 func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[70]
+	mi := &file_machine_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4346,7 +4418,7 @@ func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolRequest.ProtoReflect.Descriptor instead.
 func (*EnrolRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{70}
+	return file_machine_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *EnrolRequest) GetNetwork() []byte {
@@ -4416,7 +4488,7 @@ type IssuerGrant struct {
 
 func (x *IssuerGrant) Reset() {
 	*x = IssuerGrant{}
-	mi := &file_machine_proto_msgTypes[71]
+	mi := &file_machine_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4428,7 +4500,7 @@ func (x *IssuerGrant) String() string {
 func (*IssuerGrant) ProtoMessage() {}
 
 func (x *IssuerGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[71]
+	mi := &file_machine_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4441,7 +4513,7 @@ func (x *IssuerGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssuerGrant.ProtoReflect.Descriptor instead.
 func (*IssuerGrant) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{71}
+	return file_machine_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *IssuerGrant) GetKey() []byte {
@@ -4466,7 +4538,7 @@ type EnrolResponse struct {
 
 func (x *EnrolResponse) Reset() {
 	*x = EnrolResponse{}
-	mi := &file_machine_proto_msgTypes[72]
+	mi := &file_machine_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4478,7 +4550,7 @@ func (x *EnrolResponse) String() string {
 func (*EnrolResponse) ProtoMessage() {}
 
 func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[72]
+	mi := &file_machine_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4491,7 +4563,7 @@ func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolResponse.ProtoReflect.Descriptor instead.
 func (*EnrolResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{72}
+	return file_machine_proto_rawDescGZIP(), []int{73}
 }
 
 // AdmitRequest is empty: the request is in the newcomer's TLS certificate.
@@ -4503,7 +4575,7 @@ type AdmitRequest struct {
 
 func (x *AdmitRequest) Reset() {
 	*x = AdmitRequest{}
-	mi := &file_machine_proto_msgTypes[73]
+	mi := &file_machine_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4515,7 +4587,7 @@ func (x *AdmitRequest) String() string {
 func (*AdmitRequest) ProtoMessage() {}
 
 func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[73]
+	mi := &file_machine_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4528,7 +4600,7 @@ func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
 func (*AdmitRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{73}
+	return file_machine_proto_rawDescGZIP(), []int{74}
 }
 
 type AdmitResponse struct {
@@ -4543,7 +4615,7 @@ type AdmitResponse struct {
 
 func (x *AdmitResponse) Reset() {
 	*x = AdmitResponse{}
-	mi := &file_machine_proto_msgTypes[74]
+	mi := &file_machine_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4555,7 +4627,7 @@ func (x *AdmitResponse) String() string {
 func (*AdmitResponse) ProtoMessage() {}
 
 func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[74]
+	mi := &file_machine_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4568,7 +4640,7 @@ func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
 func (*AdmitResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{74}
+	return file_machine_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *AdmitResponse) GetCredential() []byte {
@@ -4608,7 +4680,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_machine_proto_msgTypes[75]
+	mi := &file_machine_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4620,7 +4692,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[75]
+	mi := &file_machine_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4633,7 +4705,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{75}
+	return file_machine_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *RenewRequest) GetRequest() []byte {
@@ -4652,7 +4724,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_machine_proto_msgTypes[76]
+	mi := &file_machine_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4664,7 +4736,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[76]
+	mi := &file_machine_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4677,7 +4749,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{76}
+	return file_machine_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *RenewResponse) GetCredential() []byte {
@@ -4699,7 +4771,7 @@ type MemberRecord struct {
 
 func (x *MemberRecord) Reset() {
 	*x = MemberRecord{}
-	mi := &file_machine_proto_msgTypes[77]
+	mi := &file_machine_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4711,7 +4783,7 @@ func (x *MemberRecord) String() string {
 func (*MemberRecord) ProtoMessage() {}
 
 func (x *MemberRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[77]
+	mi := &file_machine_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4724,7 +4796,7 @@ func (x *MemberRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberRecord.ProtoReflect.Descriptor instead.
 func (*MemberRecord) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{77}
+	return file_machine_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *MemberRecord) GetCredential() []byte {
@@ -4752,7 +4824,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_machine_proto_msgTypes[78]
+	mi := &file_machine_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4764,7 +4836,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[78]
+	mi := &file_machine_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4777,7 +4849,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{78}
+	return file_machine_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ExchangeRequest) GetMembers() []*MemberRecord {
@@ -4812,7 +4884,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_machine_proto_msgTypes[79]
+	mi := &file_machine_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4824,7 +4896,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[79]
+	mi := &file_machine_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4837,7 +4909,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{79}
+	return file_machine_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ExchangeResponse) GetMembers() []*MemberRecord {
@@ -4869,7 +4941,7 @@ type JoinClusterRequest struct {
 
 func (x *JoinClusterRequest) Reset() {
 	*x = JoinClusterRequest{}
-	mi := &file_machine_proto_msgTypes[80]
+	mi := &file_machine_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4881,7 +4953,7 @@ func (x *JoinClusterRequest) String() string {
 func (*JoinClusterRequest) ProtoMessage() {}
 
 func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[80]
+	mi := &file_machine_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4894,7 +4966,7 @@ func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterRequest.ProtoReflect.Descriptor instead.
 func (*JoinClusterRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{80}
+	return file_machine_proto_rawDescGZIP(), []int{81}
 }
 
 type JoinClusterResponse struct {
@@ -4909,7 +4981,7 @@ type JoinClusterResponse struct {
 
 func (x *JoinClusterResponse) Reset() {
 	*x = JoinClusterResponse{}
-	mi := &file_machine_proto_msgTypes[81]
+	mi := &file_machine_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4921,7 +4993,7 @@ func (x *JoinClusterResponse) String() string {
 func (*JoinClusterResponse) ProtoMessage() {}
 
 func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[81]
+	mi := &file_machine_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4934,7 +5006,7 @@ func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterResponse.ProtoReflect.Descriptor instead.
 func (*JoinClusterResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{81}
+	return file_machine_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *JoinClusterResponse) GetServer() string {
@@ -4959,7 +5031,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_machine_proto_msgTypes[82]
+	mi := &file_machine_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4971,7 +5043,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[82]
+	mi := &file_machine_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4984,7 +5056,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{82}
+	return file_machine_proto_rawDescGZIP(), []int{83}
 }
 
 type ListMembersResponse struct {
@@ -4996,7 +5068,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_machine_proto_msgTypes[83]
+	mi := &file_machine_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5008,7 +5080,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[83]
+	mi := &file_machine_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5021,7 +5093,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{83}
+	return file_machine_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListMembersResponse) GetMembers() []*Peer {
@@ -5044,7 +5116,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_machine_proto_msgTypes[84]
+	mi := &file_machine_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5056,7 +5128,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[84]
+	mi := &file_machine_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5069,7 +5141,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{84}
+	return file_machine_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *InviteRequest) GetRole() string {
@@ -5103,7 +5175,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_machine_proto_msgTypes[85]
+	mi := &file_machine_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5115,7 +5187,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[85]
+	mi := &file_machine_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5128,7 +5200,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{85}
+	return file_machine_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *InviteResponse) GetToken() string {
@@ -5148,7 +5220,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_machine_proto_msgTypes[86]
+	mi := &file_machine_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5160,7 +5232,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[86]
+	mi := &file_machine_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5173,7 +5245,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{86}
+	return file_machine_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *RevokeRequest) GetKey() []byte {
@@ -5191,7 +5263,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_machine_proto_msgTypes[87]
+	mi := &file_machine_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5203,7 +5275,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[87]
+	mi := &file_machine_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5216,7 +5288,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{87}
+	return file_machine_proto_rawDescGZIP(), []int{88}
 }
 
 type AddStatementsRequest struct {
@@ -5229,7 +5301,7 @@ type AddStatementsRequest struct {
 
 func (x *AddStatementsRequest) Reset() {
 	*x = AddStatementsRequest{}
-	mi := &file_machine_proto_msgTypes[88]
+	mi := &file_machine_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5241,7 +5313,7 @@ func (x *AddStatementsRequest) String() string {
 func (*AddStatementsRequest) ProtoMessage() {}
 
 func (x *AddStatementsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[88]
+	mi := &file_machine_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5254,7 +5326,7 @@ func (x *AddStatementsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddStatementsRequest.ProtoReflect.Descriptor instead.
 func (*AddStatementsRequest) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{88}
+	return file_machine_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *AddStatementsRequest) GetRotations() [][]byte {
@@ -5279,7 +5351,7 @@ type AddStatementsResponse struct {
 
 func (x *AddStatementsResponse) Reset() {
 	*x = AddStatementsResponse{}
-	mi := &file_machine_proto_msgTypes[89]
+	mi := &file_machine_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5291,7 +5363,7 @@ func (x *AddStatementsResponse) String() string {
 func (*AddStatementsResponse) ProtoMessage() {}
 
 func (x *AddStatementsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_proto_msgTypes[89]
+	mi := &file_machine_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5304,7 +5376,7 @@ func (x *AddStatementsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddStatementsResponse.ProtoReflect.Descriptor instead.
 func (*AddStatementsResponse) Descriptor() ([]byte, []int) {
-	return file_machine_proto_rawDescGZIP(), []int{89}
+	return file_machine_proto_rawDescGZIP(), []int{90}
 }
 
 var File_machine_proto protoreflect.FileDescriptor
@@ -5429,12 +5501,17 @@ const file_machine_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\x01R\x05start\x12\x18\n" +
 	"\aseconds\x18\x03 \x01(\x01R\aseconds\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\"_\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"\x9a\x01\n" +
 	"\tInterface\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x0e\n" +
 	"\x02up\x18\x03 \x01(\bR\x02up\x12\x1c\n" +
-	"\taddresses\x18\x04 \x03(\tR\taddresses\"\xb2\x01\n" +
+	"\taddresses\x18\x04 \x03(\tR\taddresses\x129\n" +
+	"\bwireless\x18\x05 \x01(\v2\x1d.mycelium.machine.v1.WirelessR\bwireless\"N\n" +
+	"\bWireless\x12\x12\n" +
+	"\x04ssid\x18\x01 \x01(\tR\x04ssid\x12\x16\n" +
+	"\x06signal\x18\x02 \x01(\x11R\x06signal\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xb2\x01\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x10\n" +
@@ -5726,7 +5803,7 @@ func file_machine_proto_rawDescGZIP() []byte {
 }
 
 var file_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 90)
+var file_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 91)
 var file_machine_proto_goTypes = []any{
 	(ResetScope)(0),                    // 0: mycelium.machine.v1.ResetScope
 	(InstallAfter)(0),                  // 1: mycelium.machine.v1.InstallAfter
@@ -5756,188 +5833,190 @@ var file_machine_proto_goTypes = []any{
 	(*TimeInfo)(nil),                   // 25: mycelium.machine.v1.TimeInfo
 	(*Phase)(nil),                      // 26: mycelium.machine.v1.Phase
 	(*Interface)(nil),                  // 27: mycelium.machine.v1.Interface
-	(*Service)(nil),                    // 28: mycelium.machine.v1.Service
-	(*Kubernetes)(nil),                 // 29: mycelium.machine.v1.Kubernetes
-	(*Memory)(nil),                     // 30: mycelium.machine.v1.Memory
-	(*Load)(nil),                       // 31: mycelium.machine.v1.Load
-	(*Volume)(nil),                     // 32: mycelium.machine.v1.Volume
-	(*Disk)(nil),                       // 33: mycelium.machine.v1.Disk
-	(*Membership)(nil),                 // 34: mycelium.machine.v1.Membership
-	(*Peer)(nil),                       // 35: mycelium.machine.v1.Peer
-	(*WatchEventsRequest)(nil),         // 36: mycelium.machine.v1.WatchEventsRequest
-	(*Event)(nil),                      // 37: mycelium.machine.v1.Event
-	(*ListProcessesRequest)(nil),       // 38: mycelium.machine.v1.ListProcessesRequest
-	(*ListProcessesResponse)(nil),      // 39: mycelium.machine.v1.ListProcessesResponse
-	(*Process)(nil),                    // 40: mycelium.machine.v1.Process
-	(*GetTimeRequest)(nil),             // 41: mycelium.machine.v1.GetTimeRequest
-	(*GetTimeResponse)(nil),            // 42: mycelium.machine.v1.GetTimeResponse
-	(*ListLogsRequest)(nil),            // 43: mycelium.machine.v1.ListLogsRequest
-	(*ListLogsResponse)(nil),           // 44: mycelium.machine.v1.ListLogsResponse
-	(*ReadLogRequest)(nil),             // 45: mycelium.machine.v1.ReadLogRequest
-	(*ReadLogResponse)(nil),            // 46: mycelium.machine.v1.ReadLogResponse
-	(*GetMetricsRequest)(nil),          // 47: mycelium.machine.v1.GetMetricsRequest
-	(*GetMetricsResponse)(nil),         // 48: mycelium.machine.v1.GetMetricsResponse
-	(*RestartServiceRequest)(nil),      // 49: mycelium.machine.v1.RestartServiceRequest
-	(*RestartServiceResponse)(nil),     // 50: mycelium.machine.v1.RestartServiceResponse
-	(*RebootRequest)(nil),              // 51: mycelium.machine.v1.RebootRequest
-	(*RebootResponse)(nil),             // 52: mycelium.machine.v1.RebootResponse
-	(*ShutdownRequest)(nil),            // 53: mycelium.machine.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),           // 54: mycelium.machine.v1.ShutdownResponse
-	(*LoadImageRequest)(nil),           // 55: mycelium.machine.v1.LoadImageRequest
-	(*LoadImageResponse)(nil),          // 56: mycelium.machine.v1.LoadImageResponse
-	(*GetSupportBundleRequest)(nil),    // 57: mycelium.machine.v1.GetSupportBundleRequest
-	(*GetSupportBundleResponse)(nil),   // 58: mycelium.machine.v1.GetSupportBundleResponse
-	(*ResetRequest)(nil),               // 59: mycelium.machine.v1.ResetRequest
-	(*ResetResponse)(nil),              // 60: mycelium.machine.v1.ResetResponse
-	(*InstallRequest)(nil),             // 61: mycelium.machine.v1.InstallRequest
-	(*InstallProgress)(nil),            // 62: mycelium.machine.v1.InstallProgress
-	(*GetConfigurationRequest)(nil),    // 63: mycelium.machine.v1.GetConfigurationRequest
-	(*GetConfigurationResponse)(nil),   // 64: mycelium.machine.v1.GetConfigurationResponse
-	(*ApplyConfigurationRequest)(nil),  // 65: mycelium.machine.v1.ApplyConfigurationRequest
-	(*ApplyConfigurationResponse)(nil), // 66: mycelium.machine.v1.ApplyConfigurationResponse
-	(*ConfigurationChange)(nil),        // 67: mycelium.machine.v1.ConfigurationChange
-	(*GetKubeconfigRequest)(nil),       // 68: mycelium.machine.v1.GetKubeconfigRequest
-	(*GetKubeconfigResponse)(nil),      // 69: mycelium.machine.v1.GetKubeconfigResponse
-	(*DescribeRequest)(nil),            // 70: mycelium.machine.v1.DescribeRequest
-	(*DescribeResponse)(nil),           // 71: mycelium.machine.v1.DescribeResponse
-	(*EnrolRequest)(nil),               // 72: mycelium.machine.v1.EnrolRequest
-	(*IssuerGrant)(nil),                // 73: mycelium.machine.v1.IssuerGrant
-	(*EnrolResponse)(nil),              // 74: mycelium.machine.v1.EnrolResponse
-	(*AdmitRequest)(nil),               // 75: mycelium.machine.v1.AdmitRequest
-	(*AdmitResponse)(nil),              // 76: mycelium.machine.v1.AdmitResponse
-	(*RenewRequest)(nil),               // 77: mycelium.machine.v1.RenewRequest
-	(*RenewResponse)(nil),              // 78: mycelium.machine.v1.RenewResponse
-	(*MemberRecord)(nil),               // 79: mycelium.machine.v1.MemberRecord
-	(*ExchangeRequest)(nil),            // 80: mycelium.machine.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),           // 81: mycelium.machine.v1.ExchangeResponse
-	(*JoinClusterRequest)(nil),         // 82: mycelium.machine.v1.JoinClusterRequest
-	(*JoinClusterResponse)(nil),        // 83: mycelium.machine.v1.JoinClusterResponse
-	(*ListMembersRequest)(nil),         // 84: mycelium.machine.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),        // 85: mycelium.machine.v1.ListMembersResponse
-	(*InviteRequest)(nil),              // 86: mycelium.machine.v1.InviteRequest
-	(*InviteResponse)(nil),             // 87: mycelium.machine.v1.InviteResponse
-	(*RevokeRequest)(nil),              // 88: mycelium.machine.v1.RevokeRequest
-	(*RevokeResponse)(nil),             // 89: mycelium.machine.v1.RevokeResponse
-	(*AddStatementsRequest)(nil),       // 90: mycelium.machine.v1.AddStatementsRequest
-	(*AddStatementsResponse)(nil),      // 91: mycelium.machine.v1.AddStatementsResponse
-	(*timestamppb.Timestamp)(nil),      // 92: google.protobuf.Timestamp
+	(*Wireless)(nil),                   // 28: mycelium.machine.v1.Wireless
+	(*Service)(nil),                    // 29: mycelium.machine.v1.Service
+	(*Kubernetes)(nil),                 // 30: mycelium.machine.v1.Kubernetes
+	(*Memory)(nil),                     // 31: mycelium.machine.v1.Memory
+	(*Load)(nil),                       // 32: mycelium.machine.v1.Load
+	(*Volume)(nil),                     // 33: mycelium.machine.v1.Volume
+	(*Disk)(nil),                       // 34: mycelium.machine.v1.Disk
+	(*Membership)(nil),                 // 35: mycelium.machine.v1.Membership
+	(*Peer)(nil),                       // 36: mycelium.machine.v1.Peer
+	(*WatchEventsRequest)(nil),         // 37: mycelium.machine.v1.WatchEventsRequest
+	(*Event)(nil),                      // 38: mycelium.machine.v1.Event
+	(*ListProcessesRequest)(nil),       // 39: mycelium.machine.v1.ListProcessesRequest
+	(*ListProcessesResponse)(nil),      // 40: mycelium.machine.v1.ListProcessesResponse
+	(*Process)(nil),                    // 41: mycelium.machine.v1.Process
+	(*GetTimeRequest)(nil),             // 42: mycelium.machine.v1.GetTimeRequest
+	(*GetTimeResponse)(nil),            // 43: mycelium.machine.v1.GetTimeResponse
+	(*ListLogsRequest)(nil),            // 44: mycelium.machine.v1.ListLogsRequest
+	(*ListLogsResponse)(nil),           // 45: mycelium.machine.v1.ListLogsResponse
+	(*ReadLogRequest)(nil),             // 46: mycelium.machine.v1.ReadLogRequest
+	(*ReadLogResponse)(nil),            // 47: mycelium.machine.v1.ReadLogResponse
+	(*GetMetricsRequest)(nil),          // 48: mycelium.machine.v1.GetMetricsRequest
+	(*GetMetricsResponse)(nil),         // 49: mycelium.machine.v1.GetMetricsResponse
+	(*RestartServiceRequest)(nil),      // 50: mycelium.machine.v1.RestartServiceRequest
+	(*RestartServiceResponse)(nil),     // 51: mycelium.machine.v1.RestartServiceResponse
+	(*RebootRequest)(nil),              // 52: mycelium.machine.v1.RebootRequest
+	(*RebootResponse)(nil),             // 53: mycelium.machine.v1.RebootResponse
+	(*ShutdownRequest)(nil),            // 54: mycelium.machine.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),           // 55: mycelium.machine.v1.ShutdownResponse
+	(*LoadImageRequest)(nil),           // 56: mycelium.machine.v1.LoadImageRequest
+	(*LoadImageResponse)(nil),          // 57: mycelium.machine.v1.LoadImageResponse
+	(*GetSupportBundleRequest)(nil),    // 58: mycelium.machine.v1.GetSupportBundleRequest
+	(*GetSupportBundleResponse)(nil),   // 59: mycelium.machine.v1.GetSupportBundleResponse
+	(*ResetRequest)(nil),               // 60: mycelium.machine.v1.ResetRequest
+	(*ResetResponse)(nil),              // 61: mycelium.machine.v1.ResetResponse
+	(*InstallRequest)(nil),             // 62: mycelium.machine.v1.InstallRequest
+	(*InstallProgress)(nil),            // 63: mycelium.machine.v1.InstallProgress
+	(*GetConfigurationRequest)(nil),    // 64: mycelium.machine.v1.GetConfigurationRequest
+	(*GetConfigurationResponse)(nil),   // 65: mycelium.machine.v1.GetConfigurationResponse
+	(*ApplyConfigurationRequest)(nil),  // 66: mycelium.machine.v1.ApplyConfigurationRequest
+	(*ApplyConfigurationResponse)(nil), // 67: mycelium.machine.v1.ApplyConfigurationResponse
+	(*ConfigurationChange)(nil),        // 68: mycelium.machine.v1.ConfigurationChange
+	(*GetKubeconfigRequest)(nil),       // 69: mycelium.machine.v1.GetKubeconfigRequest
+	(*GetKubeconfigResponse)(nil),      // 70: mycelium.machine.v1.GetKubeconfigResponse
+	(*DescribeRequest)(nil),            // 71: mycelium.machine.v1.DescribeRequest
+	(*DescribeResponse)(nil),           // 72: mycelium.machine.v1.DescribeResponse
+	(*EnrolRequest)(nil),               // 73: mycelium.machine.v1.EnrolRequest
+	(*IssuerGrant)(nil),                // 74: mycelium.machine.v1.IssuerGrant
+	(*EnrolResponse)(nil),              // 75: mycelium.machine.v1.EnrolResponse
+	(*AdmitRequest)(nil),               // 76: mycelium.machine.v1.AdmitRequest
+	(*AdmitResponse)(nil),              // 77: mycelium.machine.v1.AdmitResponse
+	(*RenewRequest)(nil),               // 78: mycelium.machine.v1.RenewRequest
+	(*RenewResponse)(nil),              // 79: mycelium.machine.v1.RenewResponse
+	(*MemberRecord)(nil),               // 80: mycelium.machine.v1.MemberRecord
+	(*ExchangeRequest)(nil),            // 81: mycelium.machine.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),           // 82: mycelium.machine.v1.ExchangeResponse
+	(*JoinClusterRequest)(nil),         // 83: mycelium.machine.v1.JoinClusterRequest
+	(*JoinClusterResponse)(nil),        // 84: mycelium.machine.v1.JoinClusterResponse
+	(*ListMembersRequest)(nil),         // 85: mycelium.machine.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),        // 86: mycelium.machine.v1.ListMembersResponse
+	(*InviteRequest)(nil),              // 87: mycelium.machine.v1.InviteRequest
+	(*InviteResponse)(nil),             // 88: mycelium.machine.v1.InviteResponse
+	(*RevokeRequest)(nil),              // 89: mycelium.machine.v1.RevokeRequest
+	(*RevokeResponse)(nil),             // 90: mycelium.machine.v1.RevokeResponse
+	(*AddStatementsRequest)(nil),       // 91: mycelium.machine.v1.AddStatementsRequest
+	(*AddStatementsResponse)(nil),      // 92: mycelium.machine.v1.AddStatementsResponse
+	(*timestamppb.Timestamp)(nil),      // 93: google.protobuf.Timestamp
 }
 var file_machine_proto_depIdxs = []int32{
 	25, // 0: mycelium.machine.v1.Status.time:type_name -> mycelium.machine.v1.TimeInfo
-	92, // 1: mycelium.machine.v1.Status.booted:type_name -> google.protobuf.Timestamp
+	93, // 1: mycelium.machine.v1.Status.booted:type_name -> google.protobuf.Timestamp
 	26, // 2: mycelium.machine.v1.Status.phases:type_name -> mycelium.machine.v1.Phase
 	27, // 3: mycelium.machine.v1.Status.interfaces:type_name -> mycelium.machine.v1.Interface
-	28, // 4: mycelium.machine.v1.Status.services:type_name -> mycelium.machine.v1.Service
-	29, // 5: mycelium.machine.v1.Status.kubernetes:type_name -> mycelium.machine.v1.Kubernetes
-	30, // 6: mycelium.machine.v1.Status.memory:type_name -> mycelium.machine.v1.Memory
-	32, // 7: mycelium.machine.v1.Status.volumes:type_name -> mycelium.machine.v1.Volume
-	34, // 8: mycelium.machine.v1.Status.membership:type_name -> mycelium.machine.v1.Membership
-	33, // 9: mycelium.machine.v1.Status.disks:type_name -> mycelium.machine.v1.Disk
-	31, // 10: mycelium.machine.v1.Status.load:type_name -> mycelium.machine.v1.Load
+	29, // 4: mycelium.machine.v1.Status.services:type_name -> mycelium.machine.v1.Service
+	30, // 5: mycelium.machine.v1.Status.kubernetes:type_name -> mycelium.machine.v1.Kubernetes
+	31, // 6: mycelium.machine.v1.Status.memory:type_name -> mycelium.machine.v1.Memory
+	33, // 7: mycelium.machine.v1.Status.volumes:type_name -> mycelium.machine.v1.Volume
+	35, // 8: mycelium.machine.v1.Status.membership:type_name -> mycelium.machine.v1.Membership
+	34, // 9: mycelium.machine.v1.Status.disks:type_name -> mycelium.machine.v1.Disk
+	32, // 10: mycelium.machine.v1.Status.load:type_name -> mycelium.machine.v1.Load
 	5,  // 11: mycelium.machine.v1.Status.update:type_name -> mycelium.machine.v1.Update
 	6,  // 12: mycelium.machine.v1.Update.slots:type_name -> mycelium.machine.v1.Slot
 	7,  // 13: mycelium.machine.v1.Update.refused:type_name -> mycelium.machine.v1.UpdateVerdict
 	7,  // 14: mycelium.machine.v1.Update.verdicts:type_name -> mycelium.machine.v1.UpdateVerdict
 	8,  // 15: mycelium.machine.v1.Update.activity:type_name -> mycelium.machine.v1.UpdateActivity
 	9,  // 16: mycelium.machine.v1.Update.trial:type_name -> mycelium.machine.v1.UpdateTrial
-	92, // 17: mycelium.machine.v1.Update.checked:type_name -> google.protobuf.Timestamp
-	92, // 18: mycelium.machine.v1.UpdateVerdict.time:type_name -> google.protobuf.Timestamp
-	92, // 19: mycelium.machine.v1.UpdateTrial.deadline:type_name -> google.protobuf.Timestamp
+	93, // 17: mycelium.machine.v1.Update.checked:type_name -> google.protobuf.Timestamp
+	93, // 18: mycelium.machine.v1.UpdateVerdict.time:type_name -> google.protobuf.Timestamp
+	93, // 19: mycelium.machine.v1.UpdateTrial.deadline:type_name -> google.protobuf.Timestamp
 	12, // 20: mycelium.machine.v1.CheckUpdateResponse.releases:type_name -> mycelium.machine.v1.AvailableUpdate
-	92, // 21: mycelium.machine.v1.AvailableUpdate.published:type_name -> google.protobuf.Timestamp
-	92, // 22: mycelium.machine.v1.TimeInfo.now:type_name -> google.protobuf.Timestamp
-	92, // 23: mycelium.machine.v1.Service.since:type_name -> google.protobuf.Timestamp
-	92, // 24: mycelium.machine.v1.Membership.expires:type_name -> google.protobuf.Timestamp
-	35, // 25: mycelium.machine.v1.Membership.peers:type_name -> mycelium.machine.v1.Peer
-	92, // 26: mycelium.machine.v1.Peer.last_handshake:type_name -> google.protobuf.Timestamp
-	92, // 27: mycelium.machine.v1.Event.time:type_name -> google.protobuf.Timestamp
-	40, // 28: mycelium.machine.v1.ListProcessesResponse.processes:type_name -> mycelium.machine.v1.Process
-	92, // 29: mycelium.machine.v1.Process.started:type_name -> google.protobuf.Timestamp
-	92, // 30: mycelium.machine.v1.GetTimeResponse.now:type_name -> google.protobuf.Timestamp
-	92, // 31: mycelium.machine.v1.GetTimeResponse.synced:type_name -> google.protobuf.Timestamp
-	0,  // 32: mycelium.machine.v1.ResetRequest.scope:type_name -> mycelium.machine.v1.ResetScope
-	1,  // 33: mycelium.machine.v1.InstallRequest.after:type_name -> mycelium.machine.v1.InstallAfter
-	67, // 34: mycelium.machine.v1.ApplyConfigurationResponse.changes:type_name -> mycelium.machine.v1.ConfigurationChange
-	73, // 35: mycelium.machine.v1.EnrolRequest.issuer:type_name -> mycelium.machine.v1.IssuerGrant
-	79, // 36: mycelium.machine.v1.AdmitResponse.members:type_name -> mycelium.machine.v1.MemberRecord
-	79, // 37: mycelium.machine.v1.ExchangeRequest.members:type_name -> mycelium.machine.v1.MemberRecord
-	79, // 38: mycelium.machine.v1.ExchangeResponse.members:type_name -> mycelium.machine.v1.MemberRecord
-	35, // 39: mycelium.machine.v1.ListMembersResponse.members:type_name -> mycelium.machine.v1.Peer
-	2,  // 40: mycelium.machine.v1.MachineService.GetStatus:input_type -> mycelium.machine.v1.GetStatusRequest
-	3,  // 41: mycelium.machine.v1.MachineService.WatchStatus:input_type -> mycelium.machine.v1.WatchStatusRequest
-	36, // 42: mycelium.machine.v1.MachineService.WatchEvents:input_type -> mycelium.machine.v1.WatchEventsRequest
-	38, // 43: mycelium.machine.v1.MachineService.ListProcesses:input_type -> mycelium.machine.v1.ListProcessesRequest
-	41, // 44: mycelium.machine.v1.MachineService.GetTime:input_type -> mycelium.machine.v1.GetTimeRequest
-	43, // 45: mycelium.machine.v1.MachineService.ListLogs:input_type -> mycelium.machine.v1.ListLogsRequest
-	45, // 46: mycelium.machine.v1.MachineService.ReadLog:input_type -> mycelium.machine.v1.ReadLogRequest
-	47, // 47: mycelium.machine.v1.MachineService.GetMetrics:input_type -> mycelium.machine.v1.GetMetricsRequest
-	49, // 48: mycelium.machine.v1.MachineService.RestartService:input_type -> mycelium.machine.v1.RestartServiceRequest
-	51, // 49: mycelium.machine.v1.MachineService.Reboot:input_type -> mycelium.machine.v1.RebootRequest
-	53, // 50: mycelium.machine.v1.MachineService.Shutdown:input_type -> mycelium.machine.v1.ShutdownRequest
-	55, // 51: mycelium.machine.v1.MachineService.LoadImage:input_type -> mycelium.machine.v1.LoadImageRequest
-	57, // 52: mycelium.machine.v1.MachineService.GetSupportBundle:input_type -> mycelium.machine.v1.GetSupportBundleRequest
-	59, // 53: mycelium.machine.v1.MachineService.Reset:input_type -> mycelium.machine.v1.ResetRequest
-	61, // 54: mycelium.machine.v1.MachineService.Install:input_type -> mycelium.machine.v1.InstallRequest
-	63, // 55: mycelium.machine.v1.MachineService.GetConfiguration:input_type -> mycelium.machine.v1.GetConfigurationRequest
-	65, // 56: mycelium.machine.v1.MachineService.ApplyConfiguration:input_type -> mycelium.machine.v1.ApplyConfigurationRequest
-	68, // 57: mycelium.machine.v1.MachineService.GetKubeconfig:input_type -> mycelium.machine.v1.GetKubeconfigRequest
-	10, // 58: mycelium.machine.v1.MachineService.CheckUpdate:input_type -> mycelium.machine.v1.CheckUpdateRequest
-	13, // 59: mycelium.machine.v1.MachineService.StageUpdate:input_type -> mycelium.machine.v1.StageUpdateRequest
-	15, // 60: mycelium.machine.v1.MachineService.PushUpdate:input_type -> mycelium.machine.v1.PushUpdateRequest
-	17, // 61: mycelium.machine.v1.MachineService.TryUpdate:input_type -> mycelium.machine.v1.TryUpdateRequest
-	19, // 62: mycelium.machine.v1.MachineService.RollBackUpdate:input_type -> mycelium.machine.v1.RollBackUpdateRequest
-	21, // 63: mycelium.machine.v1.MachineService.HoldUpdate:input_type -> mycelium.machine.v1.HoldUpdateRequest
-	23, // 64: mycelium.machine.v1.MachineService.ForgiveUpdate:input_type -> mycelium.machine.v1.ForgiveUpdateRequest
-	70, // 65: mycelium.machine.v1.EnrolmentService.Describe:input_type -> mycelium.machine.v1.DescribeRequest
-	72, // 66: mycelium.machine.v1.EnrolmentService.Enrol:input_type -> mycelium.machine.v1.EnrolRequest
-	75, // 67: mycelium.machine.v1.AdmissionService.Admit:input_type -> mycelium.machine.v1.AdmitRequest
-	77, // 68: mycelium.machine.v1.AdmissionService.Renew:input_type -> mycelium.machine.v1.RenewRequest
-	80, // 69: mycelium.machine.v1.NetworkService.Exchange:input_type -> mycelium.machine.v1.ExchangeRequest
-	82, // 70: mycelium.machine.v1.NetworkService.JoinCluster:input_type -> mycelium.machine.v1.JoinClusterRequest
-	84, // 71: mycelium.machine.v1.NetworkService.ListMembers:input_type -> mycelium.machine.v1.ListMembersRequest
-	86, // 72: mycelium.machine.v1.NetworkService.Invite:input_type -> mycelium.machine.v1.InviteRequest
-	88, // 73: mycelium.machine.v1.NetworkService.Revoke:input_type -> mycelium.machine.v1.RevokeRequest
-	90, // 74: mycelium.machine.v1.NetworkService.AddStatements:input_type -> mycelium.machine.v1.AddStatementsRequest
-	4,  // 75: mycelium.machine.v1.MachineService.GetStatus:output_type -> mycelium.machine.v1.Status
-	4,  // 76: mycelium.machine.v1.MachineService.WatchStatus:output_type -> mycelium.machine.v1.Status
-	37, // 77: mycelium.machine.v1.MachineService.WatchEvents:output_type -> mycelium.machine.v1.Event
-	39, // 78: mycelium.machine.v1.MachineService.ListProcesses:output_type -> mycelium.machine.v1.ListProcessesResponse
-	42, // 79: mycelium.machine.v1.MachineService.GetTime:output_type -> mycelium.machine.v1.GetTimeResponse
-	44, // 80: mycelium.machine.v1.MachineService.ListLogs:output_type -> mycelium.machine.v1.ListLogsResponse
-	46, // 81: mycelium.machine.v1.MachineService.ReadLog:output_type -> mycelium.machine.v1.ReadLogResponse
-	48, // 82: mycelium.machine.v1.MachineService.GetMetrics:output_type -> mycelium.machine.v1.GetMetricsResponse
-	50, // 83: mycelium.machine.v1.MachineService.RestartService:output_type -> mycelium.machine.v1.RestartServiceResponse
-	52, // 84: mycelium.machine.v1.MachineService.Reboot:output_type -> mycelium.machine.v1.RebootResponse
-	54, // 85: mycelium.machine.v1.MachineService.Shutdown:output_type -> mycelium.machine.v1.ShutdownResponse
-	56, // 86: mycelium.machine.v1.MachineService.LoadImage:output_type -> mycelium.machine.v1.LoadImageResponse
-	58, // 87: mycelium.machine.v1.MachineService.GetSupportBundle:output_type -> mycelium.machine.v1.GetSupportBundleResponse
-	60, // 88: mycelium.machine.v1.MachineService.Reset:output_type -> mycelium.machine.v1.ResetResponse
-	62, // 89: mycelium.machine.v1.MachineService.Install:output_type -> mycelium.machine.v1.InstallProgress
-	64, // 90: mycelium.machine.v1.MachineService.GetConfiguration:output_type -> mycelium.machine.v1.GetConfigurationResponse
-	66, // 91: mycelium.machine.v1.MachineService.ApplyConfiguration:output_type -> mycelium.machine.v1.ApplyConfigurationResponse
-	69, // 92: mycelium.machine.v1.MachineService.GetKubeconfig:output_type -> mycelium.machine.v1.GetKubeconfigResponse
-	11, // 93: mycelium.machine.v1.MachineService.CheckUpdate:output_type -> mycelium.machine.v1.CheckUpdateResponse
-	14, // 94: mycelium.machine.v1.MachineService.StageUpdate:output_type -> mycelium.machine.v1.StageUpdateResponse
-	16, // 95: mycelium.machine.v1.MachineService.PushUpdate:output_type -> mycelium.machine.v1.PushUpdateResponse
-	18, // 96: mycelium.machine.v1.MachineService.TryUpdate:output_type -> mycelium.machine.v1.TryUpdateResponse
-	20, // 97: mycelium.machine.v1.MachineService.RollBackUpdate:output_type -> mycelium.machine.v1.RollBackUpdateResponse
-	22, // 98: mycelium.machine.v1.MachineService.HoldUpdate:output_type -> mycelium.machine.v1.HoldUpdateResponse
-	24, // 99: mycelium.machine.v1.MachineService.ForgiveUpdate:output_type -> mycelium.machine.v1.ForgiveUpdateResponse
-	71, // 100: mycelium.machine.v1.EnrolmentService.Describe:output_type -> mycelium.machine.v1.DescribeResponse
-	74, // 101: mycelium.machine.v1.EnrolmentService.Enrol:output_type -> mycelium.machine.v1.EnrolResponse
-	76, // 102: mycelium.machine.v1.AdmissionService.Admit:output_type -> mycelium.machine.v1.AdmitResponse
-	78, // 103: mycelium.machine.v1.AdmissionService.Renew:output_type -> mycelium.machine.v1.RenewResponse
-	81, // 104: mycelium.machine.v1.NetworkService.Exchange:output_type -> mycelium.machine.v1.ExchangeResponse
-	83, // 105: mycelium.machine.v1.NetworkService.JoinCluster:output_type -> mycelium.machine.v1.JoinClusterResponse
-	85, // 106: mycelium.machine.v1.NetworkService.ListMembers:output_type -> mycelium.machine.v1.ListMembersResponse
-	87, // 107: mycelium.machine.v1.NetworkService.Invite:output_type -> mycelium.machine.v1.InviteResponse
-	89, // 108: mycelium.machine.v1.NetworkService.Revoke:output_type -> mycelium.machine.v1.RevokeResponse
-	91, // 109: mycelium.machine.v1.NetworkService.AddStatements:output_type -> mycelium.machine.v1.AddStatementsResponse
-	75, // [75:110] is the sub-list for method output_type
-	40, // [40:75] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	93, // 21: mycelium.machine.v1.AvailableUpdate.published:type_name -> google.protobuf.Timestamp
+	93, // 22: mycelium.machine.v1.TimeInfo.now:type_name -> google.protobuf.Timestamp
+	28, // 23: mycelium.machine.v1.Interface.wireless:type_name -> mycelium.machine.v1.Wireless
+	93, // 24: mycelium.machine.v1.Service.since:type_name -> google.protobuf.Timestamp
+	93, // 25: mycelium.machine.v1.Membership.expires:type_name -> google.protobuf.Timestamp
+	36, // 26: mycelium.machine.v1.Membership.peers:type_name -> mycelium.machine.v1.Peer
+	93, // 27: mycelium.machine.v1.Peer.last_handshake:type_name -> google.protobuf.Timestamp
+	93, // 28: mycelium.machine.v1.Event.time:type_name -> google.protobuf.Timestamp
+	41, // 29: mycelium.machine.v1.ListProcessesResponse.processes:type_name -> mycelium.machine.v1.Process
+	93, // 30: mycelium.machine.v1.Process.started:type_name -> google.protobuf.Timestamp
+	93, // 31: mycelium.machine.v1.GetTimeResponse.now:type_name -> google.protobuf.Timestamp
+	93, // 32: mycelium.machine.v1.GetTimeResponse.synced:type_name -> google.protobuf.Timestamp
+	0,  // 33: mycelium.machine.v1.ResetRequest.scope:type_name -> mycelium.machine.v1.ResetScope
+	1,  // 34: mycelium.machine.v1.InstallRequest.after:type_name -> mycelium.machine.v1.InstallAfter
+	68, // 35: mycelium.machine.v1.ApplyConfigurationResponse.changes:type_name -> mycelium.machine.v1.ConfigurationChange
+	74, // 36: mycelium.machine.v1.EnrolRequest.issuer:type_name -> mycelium.machine.v1.IssuerGrant
+	80, // 37: mycelium.machine.v1.AdmitResponse.members:type_name -> mycelium.machine.v1.MemberRecord
+	80, // 38: mycelium.machine.v1.ExchangeRequest.members:type_name -> mycelium.machine.v1.MemberRecord
+	80, // 39: mycelium.machine.v1.ExchangeResponse.members:type_name -> mycelium.machine.v1.MemberRecord
+	36, // 40: mycelium.machine.v1.ListMembersResponse.members:type_name -> mycelium.machine.v1.Peer
+	2,  // 41: mycelium.machine.v1.MachineService.GetStatus:input_type -> mycelium.machine.v1.GetStatusRequest
+	3,  // 42: mycelium.machine.v1.MachineService.WatchStatus:input_type -> mycelium.machine.v1.WatchStatusRequest
+	37, // 43: mycelium.machine.v1.MachineService.WatchEvents:input_type -> mycelium.machine.v1.WatchEventsRequest
+	39, // 44: mycelium.machine.v1.MachineService.ListProcesses:input_type -> mycelium.machine.v1.ListProcessesRequest
+	42, // 45: mycelium.machine.v1.MachineService.GetTime:input_type -> mycelium.machine.v1.GetTimeRequest
+	44, // 46: mycelium.machine.v1.MachineService.ListLogs:input_type -> mycelium.machine.v1.ListLogsRequest
+	46, // 47: mycelium.machine.v1.MachineService.ReadLog:input_type -> mycelium.machine.v1.ReadLogRequest
+	48, // 48: mycelium.machine.v1.MachineService.GetMetrics:input_type -> mycelium.machine.v1.GetMetricsRequest
+	50, // 49: mycelium.machine.v1.MachineService.RestartService:input_type -> mycelium.machine.v1.RestartServiceRequest
+	52, // 50: mycelium.machine.v1.MachineService.Reboot:input_type -> mycelium.machine.v1.RebootRequest
+	54, // 51: mycelium.machine.v1.MachineService.Shutdown:input_type -> mycelium.machine.v1.ShutdownRequest
+	56, // 52: mycelium.machine.v1.MachineService.LoadImage:input_type -> mycelium.machine.v1.LoadImageRequest
+	58, // 53: mycelium.machine.v1.MachineService.GetSupportBundle:input_type -> mycelium.machine.v1.GetSupportBundleRequest
+	60, // 54: mycelium.machine.v1.MachineService.Reset:input_type -> mycelium.machine.v1.ResetRequest
+	62, // 55: mycelium.machine.v1.MachineService.Install:input_type -> mycelium.machine.v1.InstallRequest
+	64, // 56: mycelium.machine.v1.MachineService.GetConfiguration:input_type -> mycelium.machine.v1.GetConfigurationRequest
+	66, // 57: mycelium.machine.v1.MachineService.ApplyConfiguration:input_type -> mycelium.machine.v1.ApplyConfigurationRequest
+	69, // 58: mycelium.machine.v1.MachineService.GetKubeconfig:input_type -> mycelium.machine.v1.GetKubeconfigRequest
+	10, // 59: mycelium.machine.v1.MachineService.CheckUpdate:input_type -> mycelium.machine.v1.CheckUpdateRequest
+	13, // 60: mycelium.machine.v1.MachineService.StageUpdate:input_type -> mycelium.machine.v1.StageUpdateRequest
+	15, // 61: mycelium.machine.v1.MachineService.PushUpdate:input_type -> mycelium.machine.v1.PushUpdateRequest
+	17, // 62: mycelium.machine.v1.MachineService.TryUpdate:input_type -> mycelium.machine.v1.TryUpdateRequest
+	19, // 63: mycelium.machine.v1.MachineService.RollBackUpdate:input_type -> mycelium.machine.v1.RollBackUpdateRequest
+	21, // 64: mycelium.machine.v1.MachineService.HoldUpdate:input_type -> mycelium.machine.v1.HoldUpdateRequest
+	23, // 65: mycelium.machine.v1.MachineService.ForgiveUpdate:input_type -> mycelium.machine.v1.ForgiveUpdateRequest
+	71, // 66: mycelium.machine.v1.EnrolmentService.Describe:input_type -> mycelium.machine.v1.DescribeRequest
+	73, // 67: mycelium.machine.v1.EnrolmentService.Enrol:input_type -> mycelium.machine.v1.EnrolRequest
+	76, // 68: mycelium.machine.v1.AdmissionService.Admit:input_type -> mycelium.machine.v1.AdmitRequest
+	78, // 69: mycelium.machine.v1.AdmissionService.Renew:input_type -> mycelium.machine.v1.RenewRequest
+	81, // 70: mycelium.machine.v1.NetworkService.Exchange:input_type -> mycelium.machine.v1.ExchangeRequest
+	83, // 71: mycelium.machine.v1.NetworkService.JoinCluster:input_type -> mycelium.machine.v1.JoinClusterRequest
+	85, // 72: mycelium.machine.v1.NetworkService.ListMembers:input_type -> mycelium.machine.v1.ListMembersRequest
+	87, // 73: mycelium.machine.v1.NetworkService.Invite:input_type -> mycelium.machine.v1.InviteRequest
+	89, // 74: mycelium.machine.v1.NetworkService.Revoke:input_type -> mycelium.machine.v1.RevokeRequest
+	91, // 75: mycelium.machine.v1.NetworkService.AddStatements:input_type -> mycelium.machine.v1.AddStatementsRequest
+	4,  // 76: mycelium.machine.v1.MachineService.GetStatus:output_type -> mycelium.machine.v1.Status
+	4,  // 77: mycelium.machine.v1.MachineService.WatchStatus:output_type -> mycelium.machine.v1.Status
+	38, // 78: mycelium.machine.v1.MachineService.WatchEvents:output_type -> mycelium.machine.v1.Event
+	40, // 79: mycelium.machine.v1.MachineService.ListProcesses:output_type -> mycelium.machine.v1.ListProcessesResponse
+	43, // 80: mycelium.machine.v1.MachineService.GetTime:output_type -> mycelium.machine.v1.GetTimeResponse
+	45, // 81: mycelium.machine.v1.MachineService.ListLogs:output_type -> mycelium.machine.v1.ListLogsResponse
+	47, // 82: mycelium.machine.v1.MachineService.ReadLog:output_type -> mycelium.machine.v1.ReadLogResponse
+	49, // 83: mycelium.machine.v1.MachineService.GetMetrics:output_type -> mycelium.machine.v1.GetMetricsResponse
+	51, // 84: mycelium.machine.v1.MachineService.RestartService:output_type -> mycelium.machine.v1.RestartServiceResponse
+	53, // 85: mycelium.machine.v1.MachineService.Reboot:output_type -> mycelium.machine.v1.RebootResponse
+	55, // 86: mycelium.machine.v1.MachineService.Shutdown:output_type -> mycelium.machine.v1.ShutdownResponse
+	57, // 87: mycelium.machine.v1.MachineService.LoadImage:output_type -> mycelium.machine.v1.LoadImageResponse
+	59, // 88: mycelium.machine.v1.MachineService.GetSupportBundle:output_type -> mycelium.machine.v1.GetSupportBundleResponse
+	61, // 89: mycelium.machine.v1.MachineService.Reset:output_type -> mycelium.machine.v1.ResetResponse
+	63, // 90: mycelium.machine.v1.MachineService.Install:output_type -> mycelium.machine.v1.InstallProgress
+	65, // 91: mycelium.machine.v1.MachineService.GetConfiguration:output_type -> mycelium.machine.v1.GetConfigurationResponse
+	67, // 92: mycelium.machine.v1.MachineService.ApplyConfiguration:output_type -> mycelium.machine.v1.ApplyConfigurationResponse
+	70, // 93: mycelium.machine.v1.MachineService.GetKubeconfig:output_type -> mycelium.machine.v1.GetKubeconfigResponse
+	11, // 94: mycelium.machine.v1.MachineService.CheckUpdate:output_type -> mycelium.machine.v1.CheckUpdateResponse
+	14, // 95: mycelium.machine.v1.MachineService.StageUpdate:output_type -> mycelium.machine.v1.StageUpdateResponse
+	16, // 96: mycelium.machine.v1.MachineService.PushUpdate:output_type -> mycelium.machine.v1.PushUpdateResponse
+	18, // 97: mycelium.machine.v1.MachineService.TryUpdate:output_type -> mycelium.machine.v1.TryUpdateResponse
+	20, // 98: mycelium.machine.v1.MachineService.RollBackUpdate:output_type -> mycelium.machine.v1.RollBackUpdateResponse
+	22, // 99: mycelium.machine.v1.MachineService.HoldUpdate:output_type -> mycelium.machine.v1.HoldUpdateResponse
+	24, // 100: mycelium.machine.v1.MachineService.ForgiveUpdate:output_type -> mycelium.machine.v1.ForgiveUpdateResponse
+	72, // 101: mycelium.machine.v1.EnrolmentService.Describe:output_type -> mycelium.machine.v1.DescribeResponse
+	75, // 102: mycelium.machine.v1.EnrolmentService.Enrol:output_type -> mycelium.machine.v1.EnrolResponse
+	77, // 103: mycelium.machine.v1.AdmissionService.Admit:output_type -> mycelium.machine.v1.AdmitResponse
+	79, // 104: mycelium.machine.v1.AdmissionService.Renew:output_type -> mycelium.machine.v1.RenewResponse
+	82, // 105: mycelium.machine.v1.NetworkService.Exchange:output_type -> mycelium.machine.v1.ExchangeResponse
+	84, // 106: mycelium.machine.v1.NetworkService.JoinCluster:output_type -> mycelium.machine.v1.JoinClusterResponse
+	86, // 107: mycelium.machine.v1.NetworkService.ListMembers:output_type -> mycelium.machine.v1.ListMembersResponse
+	88, // 108: mycelium.machine.v1.NetworkService.Invite:output_type -> mycelium.machine.v1.InviteResponse
+	90, // 109: mycelium.machine.v1.NetworkService.Revoke:output_type -> mycelium.machine.v1.RevokeResponse
+	92, // 110: mycelium.machine.v1.NetworkService.AddStatements:output_type -> mycelium.machine.v1.AddStatementsResponse
+	76, // [76:111] is the sub-list for method output_type
+	41, // [41:76] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_machine_proto_init() }
@@ -5949,8 +6028,8 @@ func file_machine_proto_init() {
 		(*PushUpdateRequest_Statement)(nil),
 		(*PushUpdateRequest_Data)(nil),
 	}
-	file_machine_proto_msgTypes[43].OneofWrappers = []any{}
-	file_machine_proto_msgTypes[53].OneofWrappers = []any{
+	file_machine_proto_msgTypes[44].OneofWrappers = []any{}
+	file_machine_proto_msgTypes[54].OneofWrappers = []any{
 		(*LoadImageRequest_Name)(nil),
 		(*LoadImageRequest_Data)(nil),
 	}
@@ -5960,7 +6039,7 @@ func file_machine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_machine_proto_rawDesc), len(file_machine_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   90,
+			NumMessages:   91,
 			NumExtensions: 0,
 			NumServices:   4,
 		},
