@@ -158,7 +158,7 @@ func tftpRead(server, file string, sizeOnly bool) (size int, content []byte, err
 	if err != nil {
 		return 0, nil, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return 0, nil, err
 	}

@@ -2,7 +2,6 @@ package secureboot
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -101,7 +100,7 @@ func authority(t *testing.T) *Signer {
 		SerialNumber: big.NewInt(6), Subject: pkix.Name{CommonName: "authority"}, NotBefore: made, NotAfter: made.Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, crypto.PublicKey(key.Public()), key)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	noErr(t, err)
 	c, err := x509.ParseCertificate(der)
 	noErr(t, err)

@@ -30,7 +30,7 @@ func TestFS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if n, err := f.(io.Seeker).Seek(0, io.SeekEnd); err != nil || n != 7 {
 		t.Errorf("seek to the end: %d, %v", n, err)
 	}
