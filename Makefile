@@ -68,8 +68,9 @@ lint: ## gofumpt, golangci-lint
 SIMULATIONS := pkg/update/uefi|pkg/update/fatslot
 
 .PHONY: check
-check: ## fast: lint (vet among it) and unit tests
+check: ## fast: lint (vet among it), unit tests, and whether the command line compiles for macOS
 	@$(MAKE) --no-print-directory lint
+	ci/darwin
 	$(GO) test $$($(GO) list ./... | grep -E '/($(SIMULATIONS))$$')
 	$(GO) test -race $$($(GO) list ./... | grep -vE '/ci/|/($(SIMULATIONS))$$')
 
@@ -85,7 +86,7 @@ test-faults: image demo-image ## what CI has no time for: three servers, the rar
 test-boards: demo-image ## every board's image, checked, and its machines in QEMU; network boot and installation
 	@$(MAKE) --no-print-directory image BOARD=all
 	$(GO) test -count=1 -v ./ci/boards
-	$(GO) test -count=1 -timeout 180m -v -run 'TestSystem/(pc|arm64|rpi|netboot|install|network_install|wifi)$$' ./ci/system
+	$(GO) test -count=1 -timeout 180m -v -run 'TestSystem/(pc|arm64|rpi|netboot|install|network_install|secure_boot|wifi)$$' ./ci/system
 
 .PHONY: test-upstream
 test-upstream: image demo-image ## a part of Kubernetes' own end-to-end tests (a long build)

@@ -1,6 +1,7 @@
 package board
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,6 +27,8 @@ type UBootFile struct {
 	Name string `yaml:"name"`
 	// Sector of 512 bytes that it begins at.
 	Sector int64 `yaml:"sector"`
+	// Magic is what the part before it knows it by: its first bytes, in hexadecimal.
+	Magic string `yaml:"magic"`
 }
 
 // UBootVariant is one machine.
@@ -76,6 +79,9 @@ func (u *UBoot) validate(startMiB int64) (errs []error) {
 		}
 		if f.Name != path.Base(f.Name) || !fs.ValidPath(f.Name) || f.Name == "." {
 			errs = append(errs, fmt.Errorf("firmware.uboot.files: %q is no file's name", f.Name))
+		}
+		if magic, err := hex.DecodeString(f.Magic); err != nil || len(magic) == 0 {
+			errs = append(errs, fmt.Errorf("firmware.uboot.files: %s: magic %q: want bytes in hexadecimal", f.Name, f.Magic))
 		}
 		last = f.Sector
 	}

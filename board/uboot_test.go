@@ -35,6 +35,7 @@ func TestUBootErrors(t *testing.T) {
 		{"in a partition", "startMiB: 16", "startMiB: 8", "u-boot.itb begins at sector 16384"},
 		{"no place", "startMiB: 16", "startMiB: 0", "begins at sector 64"},
 		{"negative", "startMiB: 16", "startMiB: -1", "disk.startMiB -1"},
+		{"no magic", "magic: d00dfeed", "magic: feed me", `magic "feed me"`},
 		{"not in order", "sector: 16384", "sector: 40", "want one behind 64"},
 		{"a path for a name", "name: idbloader.img", "name: ../idbloader.img", "is no file's name"},
 		{"twice", "name: rockpro64", "name: rock64", `"rock64" is empty or used twice`},

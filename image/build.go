@@ -57,6 +57,9 @@ type Options struct {
 	KernelArgs string
 	// Compress makes Compressed, BlockMap and Checksums as well.
 	Compress bool
+	// SecureBootKeys is a directory with keys of package secureboot, with which the OS
+	// file and the boot loader are signed; empty for images without a signature.
+	SecureBootKeys string
 }
 
 // Result is what was built.
@@ -78,6 +81,8 @@ type builder struct {
 	log             *progress
 	// firmware is the directory with the files of a Raspberry Pi's firmware package.
 	firmware string
+	// secure signs what the firmware starts; nil for no signatures.
+	secure *secureBoot
 }
 
 // Build builds the files for a board. They appear in the output directory one
@@ -97,6 +102,9 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 		}
 	}
 	if err := b.checkVariant(); err != nil {
+		return nil, err
+	}
+	if b.secure, err = loadSecureBoot(o.SecureBootKeys, b.board); err != nil {
 		return nil, err
 	}
 	if b.version, err = SourceVersion(ctx, o.RepoRoot); err != nil {
@@ -205,6 +213,9 @@ func (b *builder) writeOSFile(path string, p *parts, ramfs []byte) error {
 		BIOS:      b.board.Firmware.BIOS != nil,
 	})
 	if err != nil {
+		return err
+	}
+	if data, err = b.secure.sign(data); err != nil {
 		return err
 	}
 	return b.keepOSFile(path, data)

@@ -136,7 +136,10 @@ func (b *builder) bootFiles(p *parts) (string, error) {
 		return "none", nil // its disks are written as images alone
 	}
 	p.boot = filepath.Join(b.work, "boot")
-	loaders := disk.Loaders{EFI: p.loader.File}
+	if err := b.signLoader(p); err != nil {
+		return "", err
+	}
+	loaders := disk.Loaders{EFI: p.loader.File, Keys: b.secure.keys()}
 	for _, c := range p.bios {
 		loaders.GRUB = c.File
 	}

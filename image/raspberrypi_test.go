@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/digital-mycelium/os/board"
+	"github.com/digital-mycelium/os/board/boardtest"
 	"github.com/digital-mycelium/os/pkg/mbr"
 	"github.com/digital-mycelium/os/pkg/update/pieces"
 )
@@ -26,24 +27,19 @@ func newPiBuilder(t *testing.T) (*builder, *parts) {
 		repo: "..", out: t.TempDir(), work: t.TempDir(), board: bd, firmware: t.TempDir(),
 		version: Version{Name: "1.2.3", Time: time.Unix(1_700_000_000, 0)}, log: newProgress(io.Discard, time.Now),
 	}
-	write := func(path string) {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(filepath.Base(path)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r := bd.Firmware.RaspberryPi
-	for _, f := range append(append([]board.FirmwareFile(nil), r.Boot...), r.Slot...) {
-		write(filepath.Join(b.firmware, f.Path))
-	}
+	boardtest.Firmware(t, bd, b.firmware)
 	p := &parts{
 		kernel: measured(t, fakePart(t, "linux", "kernel", 1<<20)), stub: measured(t, fakePart(t, "firmware", "slot", 1000)),
 		loader: measured(t, fakePart(t, "firmware-boot", "boot", 1000)), init: measured(t, fakePart(t, "init", "init", 1<<20)),
 	}
+	trees := filepath.Join(filepath.Dir(p.kernel.File), "dtb")
+	if err := os.MkdirAll(trees, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, tree := range bd.Kernel.DeviceTrees {
-		write(filepath.Join(filepath.Dir(p.kernel.File), "dtb", filepath.Base(tree)))
+		if err := os.WriteFile(filepath.Join(trees, filepath.Base(tree)), []byte(tree), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, f := range []string{"k3s", "rt"} {
 		p.root = append(p.root, measured(t, fakePart(t, f, "/bin/"+f, 1<<20)))

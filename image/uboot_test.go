@@ -1,20 +1,12 @@
 package image
 
 import (
-	"encoding/binary"
+	"encoding/hex"
 	"strings"
 	"testing"
 
 	"github.com/digital-mycelium/os/board"
 )
-
-// idblockTag is what the boot ROM of Rockchip's processors looks for: the tag
-// 0x0ff0aa55 as it stands on a disk, encrypted by RC4 with the key that all have
-// (U-Boot, tools/rkcommon.c: rkcommon_init and RK_MAGIC).
-const idblockTag = "\x3b\x8c\xdc\xfc"
-
-// fitMagic begins a flattened device tree, which a FIT image is.
-const fitMagic = 0xd00dfeed
 
 // TestUBootParts holds U-Boot's parts of every variant against what the programs
 // before them look for.
@@ -34,11 +26,10 @@ func TestUBootParts(t *testing.T) {
 			t.Fatalf("%s: %+v", name, placed)
 		}
 		first, second := read(t, placed[0].Path), read(t, placed[1].Path)
-		if !strings.HasPrefix(string(first), idblockTag) {
-			t.Errorf("%s: the first part begins with %x", name, first[:4])
-		}
-		if got := binary.BigEndian.Uint32(second); got != fitMagic {
-			t.Errorf("%s: the second part begins with %#x", name, got)
+		for i, part := range [][]byte{first, second} {
+			if f := b.Firmware.UBoot.Files[i]; !strings.HasPrefix(hex.EncodeToString(part[:16]), f.Magic) {
+				t.Errorf("%s: %s begins with %x, want %s", name, f.Name, part[:4], f.Magic)
+			}
 		}
 		if int64(len(first)) > (16384-64)*512 || int64(len(second)) > b.Disk.StartMiB<<20-16384*512 {
 			t.Errorf("%s: %d and %d bytes do not fit before the partitions", name, len(first), len(second))

@@ -3,18 +3,23 @@
 package boards
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/digital-mycelium/os/board"
 	"github.com/digital-mycelium/os/image"
+	"github.com/digital-mycelium/os/pkg/gpt"
 )
 
 // out is where the images are.
@@ -44,6 +49,7 @@ func TestImages(t *testing.T) {
 			run(t, "coreutils", "sh", "-c", fmt.Sprintf("cd %q && sha256sum --check --quiet %s", dir, image.Checksums))
 			run(t, "fdisk", "sfdisk", "--verify", disk)
 			if b.Firmware.EFI != nil {
+				checkSignable(t, b, dir, disk)
 				if said := run(t, "gdisk", "sgdisk", "--verify", disk); !strings.Contains(said, "No problems found") {
 					t.Errorf("sgdisk: %s", said)
 				}
@@ -63,6 +69,102 @@ func TestImages(t *testing.T) {
 				t.Errorf("%d FAT partitions, want the first one and two slots", fats)
 			}
 		})
+	}
+}
+
+// checkSignable wants sbverify to find nothing in what a firmware with Secure Boot would
+// look at: headers and sections without gaps, and no signature, since none was asked for.
+func checkSignable(t *testing.T, b *board.Board, dir, disk string) {
+	t.Helper()
+	loader := filepath.Join(t.TempDir(), "loader.efi")
+	for _, p := range partitions(t, disk) {
+		if strings.EqualFold(p.Type, gpt.ESP.String()) {
+			run(t, "mtools", "mcopy", "-i", fmt.Sprintf("%s@@%d", disk, p.Start*sectorSize), "::"+b.Firmware.EFI.Loader.Install, loader)
+		}
+	}
+	for _, file := range []string{filepath.Join(dir, image.OSFile), loader} {
+		if said := strings.TrimSpace(run(t, "sbsigntool", "sbverify", "--list", file)); said != "No signature table present" {
+			t.Errorf("sbverify --list %s: %s", filepath.Base(file), said)
+		}
+	}
+}
+
+// TestSameBytes: each board built again, into another directory, gives the same files,
+// byte for byte. What takes long comes out of the build cache, and is what that keeps by
+// its inputs; everything else is made anew. The commit must be the one that the
+// images were made from.
+func TestSameBytes(t *testing.T) {
+	root, err := image.RepoRoot(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range board.Names() {
+		t.Run(name, func(t *testing.T) {
+			first, again := filepath.Join(out, name), filepath.Join(t.TempDir(), "again")
+			var log strings.Builder
+			if _, err := image.Build(t.Context(), image.Options{RepoRoot: root, Board: name, Out: again, Log: &log, Compress: true}); err != nil {
+				t.Fatalf("%v\n%s", err, &log)
+			}
+			want := []string{image.BlockMap, image.Checksums, image.Compressed, image.DiskImage, image.Manifest, image.OSFile}
+			slices.Sort(want)
+			if got := files(t, again); !slices.Equal(got, want) {
+				t.Errorf("files %v, want %v", got, want)
+			}
+			for _, f := range want {
+				if at := differ(t, filepath.Join(first, f), filepath.Join(again, f)); at >= 0 {
+					t.Errorf("%s differs from byte %d on; was %s made from this commit? (make image BOARD=all)", f, at, first)
+				}
+			}
+		})
+	}
+}
+
+// files are the names of a directory's files, sorted.
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// differ returns where two files are not the same, -1 when they are.
+func differ(t *testing.T, a, b string) int64 {
+	t.Helper()
+	var fs [2]*os.File
+	for i, path := range []string{a, b} {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		fs[i] = f
+	}
+	const block = 1 << 20
+	bufs := [2][]byte{make([]byte, block), make([]byte, block)}
+	for at := int64(0); ; at += block {
+		var n [2]int
+		for i, f := range fs {
+			var err error
+			if n[i], err = f.ReadAt(bufs[i], at); err != nil && !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+		}
+		x, y := bufs[0][:n[0]], bufs[1][:n[1]]
+		if !bytes.Equal(x, y) {
+			i := 0
+			for i < min(len(x), len(y)) && x[i] == y[i] {
+				i++
+			}
+			return at + int64(i)
+		}
+		if len(x) < block {
+			return -1
+		}
 	}
 }
 

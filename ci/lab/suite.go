@@ -93,10 +93,7 @@ const foreignSlower = 3
 // On returns the suite for the image of another board, out/BOARD/disk.img, with the same
 // record of times. The error says how to build the image.
 func (s *Suite) On(name string) (*Suite, error) {
-	on := &Suite{
-		Root: s.Root, Image: filepath.Join(s.Root, "out", name, "disk.img"), Board: name, Demo: s.Demo, Out: s.Out,
-		Keep: s.Keep, Times: s.Times, kubectl: s.kubectl, probe: s.probe,
-	}
+	on := s.with(filepath.Join(s.Root, "out", name, "disk.img"), name)
 	b, err := board.Load(name)
 	if err != nil {
 		return nil, err
@@ -108,6 +105,14 @@ func (s *Suite) On(name string) (*Suite, error) {
 		return nil, fmt.Errorf("the tests of board %s need its image: %w; build it with: make image BOARD=%s", name, err, name)
 	}
 	return on, nil
+}
+
+// with is the suite for another image.
+func (s *Suite) with(image, board string) *Suite {
+	return &Suite{
+		Root: s.Root, Image: image, Board: board, Demo: s.Demo, Out: s.Out,
+		Keep: s.Keep, Times: s.Times, kubectl: s.kubectl, probe: s.probe,
+	}
 }
 
 // patience is how long something may take that usually takes at most d.

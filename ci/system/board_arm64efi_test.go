@@ -1,7 +1,6 @@
 package system
 
 import (
-	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -36,6 +35,7 @@ func arm64Boards(t *testing.T, suite *lab.Suite) {
 				node.Host.FirmwareCode = debianUBoot(t, suite.Root)
 			}
 			u := newUpdating(t, other, test.board, node)
+			u.patience = armTrial
 			began := time.Now()
 			u.begin(t, u.MustBoot(t))
 			suite.Times.Note(t, "Ready after %.0f s", time.Since(began).Seconds())
@@ -52,14 +52,14 @@ func (u *updating) armUpdates(t *testing.T) {
 		return nil
 	})
 	u.pushAndTry(t, panics)
-	status := u.armVerdict(t, panics.Version, "bad")
+	status := u.verdict(t, panics.Version, "bad")
 	u.wantRunning(t, status, u.base)
 	wantReason(t, status, "init never ran")
 
 	newer, err := u.suite.Newer(t.Context(), "1.1.0")
 	must(t, "build a newer version", err)
 	u.pushAndTry(t, newer)
-	status = u.armVerdict(t, newer.Version, "good")
+	status = u.verdict(t, newer.Version, "good")
 	u.wantRunning(t, status, newer.Version)
 	// A change of the default is what the firmware starts by itself, also from off.
 	must(t, "power off", u.PowerOff(t.Context()))
@@ -69,18 +69,6 @@ func (u *updating) armUpdates(t *testing.T) {
 	})
 	must(t, "start again", err)
 	u.wantRunning(t, status, newer.Version)
-}
-
-// armVerdict waits until an update of a version has ended and the node is Ready.
-func (u *updating) armVerdict(t *testing.T, version, phase string) *api.Status {
-	t.Helper()
-	status, err := u.WaitStatus(within(t, armTrial), "the verdict on "+version, func(s *api.Status) (bool, string) {
-		v := lastVerdict(s)
-		return v.Version == version && v.Phase == phase && s.Phase == lab.PhaseRunning && s.Kubernetes.NodeReady,
-			fmt.Sprintf("version %s, phase %s, verdict %+v, update %+v", s.Version, s.Phase, v, s.Update)
-	})
-	must(t, "verdict", err)
-	return status
 }
 
 // debianUBoot is U-Boot for QEMU from the same source package as that of the boards.

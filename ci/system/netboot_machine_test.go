@@ -81,11 +81,24 @@ type netMachine struct {
 
 // netHardware is what differs between the machines.
 type netHardware struct {
-	// mac's last byte, firmware of lab, and more of QEMU's arguments.
+	// arch is qemu.AMD64 when empty; an arm64 machine has UEFI.
+	arch string
+	// mac's last byte, firmware, and more of QEMU's arguments.
 	last     byte
 	uefi     bool
 	card     string
 	argument []string
+}
+
+// platform returns QEMU's program, the machine, and its UEFI with the empty store of
+// variables.
+func (h netHardware) platform() (program string, machine []string, code, vars string) {
+	if h.arch == qemu.ARM64 {
+		return "qemu-system-aarch64", []string{"-machine", "virt,gic-version=max", "-device", "ramfb"},
+			"/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd" // apt-get install qemu-efi-aarch64
+	}
+	return "qemu-system-x86_64", []string{"-machine", "q35", "-vga", "std"},
+		"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd" // apt-get install ovmf
 }
 
 // startNetMachine starts a machine that has nothing but a network card.
@@ -95,12 +108,14 @@ func startNetMachine(t *testing.T, segment *lab.Segment, h netHardware) *netMach
 	must(t, "network port", err)
 	dir := t.TempDir()
 	m := &netMachine{t: t, console: filepath.Join(dir, "serial.log"), mac: fmt.Sprintf("52:54:00:77:00:%02x", h.last)}
-	args := []string{
-		"-machine", "q35", "-nodefaults", "-no-user-config", "-smp", "2", "-m", "2560", "-display", "none", "-vga", "std",
-		"-serial", "file:" + m.console, "-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
-		"-netdev", "tap,id=net,script=no,downscript=no,ifname=" + tap, "-device", h.card + ",netdev=net,bootindex=1,mac=" + m.mac,
-	}
-	a, _, err := qemu.DetectAcceleration(t.Context(), qemu.AMD64, qemu.Host{}, "")
+	program, machine, code, empty := h.platform()
+	args := append(
+		machine,
+		"-nodefaults", "-no-user-config", "-smp", "2", "-m", "2560", "-display", "none",
+		"-serial", "file:"+m.console, "-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
+		"-netdev", "tap,id=net,script=no,downscript=no,ifname="+tap, "-device", h.card+",netdev=net,bootindex=1,mac="+m.mac,
+	)
+	a, _, err := qemu.DetectAcceleration(t.Context(), h.arch, qemu.Host{}, "")
 	must(t, "find out how to run machines", err)
 	if a == qemu.KVM {
 		args = append(args, "-accel", "kvm", "-cpu", "host")
@@ -109,13 +124,12 @@ func startNetMachine(t *testing.T, segment *lab.Segment, h netHardware) *netMach
 	}
 	if h.uefi {
 		vars := filepath.Join(dir, "vars.fd")
-		empty, err := os.ReadFile("/usr/share/OVMF/OVMF_VARS_4M.fd")
-		must(t, "firmware (apt-get install ovmf)", err)
-		must(t, "firmware", os.WriteFile(vars, empty, 0o644))
-		args = append(args, "-drive", "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
-			"-drive", "if=pflash,unit=1,format=raw,file="+vars)
+		content, err := os.ReadFile(empty)
+		must(t, "firmware", err)
+		must(t, "firmware", os.WriteFile(vars, content, 0o644))
+		args = append(args, "-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+code, "-drive", "if=pflash,unit=1,format=raw,file="+vars)
 	}
-	cmd := segment.Switch.Command(t.Context(), "qemu-system-x86_64", append(args, h.argument...)...)
+	cmd := segment.Switch.Command(t.Context(), program, append(args, h.argument...)...)
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	must(t, "start the machine", cmd.Start())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/digital-mycelium/os/ci/lab"
 	"github.com/digital-mycelium/os/pkg/api"
+	"github.com/digital-mycelium/os/pkg/qemu"
 )
 
 // How long a machine may take from power-on until its system runs, and until its
@@ -21,7 +22,7 @@ const (
 )
 
 // netboot: machines with an empty disk or none start over the network, each by
-// another way of its firmware, from "mycelium netboot serve".
+// another way of its firmware or with another board's image, from "mycelium netboot serve".
 func netboot(t *testing.T, suite *lab.Suite) {
 	s := newShell(t, suite)
 	segment, err := lab.NewSegment(t)
@@ -30,17 +31,12 @@ func netboot(t *testing.T, suite *lab.Suite) {
 	s.run("image", "netboot", "--out", loaders)
 	common := []string{"--image", image, "--loaders", loaders}
 
-	t.Run("BIOS", func(t *testing.T) {
-		defer suite.Times.Start(t)()
-		server := startBootServer(t, s, segment.Server, append(common, "--dhcp", lab.Prefix+"100-"+lab.Prefix+"120")...)
-		m := startNetMachine(t, segment, netHardware{last: 0x0a, card: "virtio-net-pci"})
-		m.wait(netRunning, "the system to run", isKind(api.EventRunning))
-		m.wait(time.Minute, "an address of the range", func(e api.ConsoleEvent) bool {
-			return e.Kind == api.EventAddress && strings.Contains(e.Text, lab.Prefix+"1")
+	for _, test := range netFirmwares() {
+		t.Run(test.name, func(t *testing.T) {
+			defer suite.Times.Start(t)()
+			netbootRuns(t, suite, s, segment, loaders, test)
 		})
-		m.wait(time.Minute, "that it runs from memory", isProblem("no disk"))
-		server.wait(t, time.Minute, "iPXE, bios-amd64", "has its script", "fetches linux", "has the operating system")
-	})
+	}
 	// From here the addresses are another computer's.
 	router := func(t *testing.T) {
 		startBootServer(t, s, segment.Router, "--image", image, "--loaders", loaders,
@@ -70,6 +66,44 @@ func netboot(t *testing.T, suite *lab.Suite) {
 		router(t)
 		netbootInstall(t, s, segment, common)
 	})
+}
+
+// netFirmware is a machine that starts over the network by one of the ways of its
+// firmware.
+type netFirmware struct {
+	name, board string
+	hardware    netHardware
+	// says is what the server's terminal tells of it, in this order.
+	says []string
+}
+
+func netFirmwares() []netFirmware {
+	bios := []string{"iPXE, bios-amd64", "has its script", "fetches linux", "has the operating system"}
+	return []netFirmware{
+		{"BIOS", "qemu-amd64", netHardware{last: 0x0a, card: "virtio-net-pci"}, bios},
+		{"BIOS, board pc", "pc", netHardware{last: 0x0e, card: "e1000"}, bios},
+		{
+			"UEFI arm64 PXE", "qemu-arm64",
+			netHardware{arch: qemu.ARM64, last: 0x0f, uefi: true, card: "virtio-net-pci,romfile="},
+			[]string{"PXE, efi-arm64", "fetches ipxe-arm64.efi", "iPXE, efi-arm64", "has its script", "fetches os.efi", "has the operating system"},
+		},
+	}
+}
+
+// netbootRuns boots a machine with no disk, beside no other DHCP server, until its system
+// runs and has an address.
+func netbootRuns(t *testing.T, suite *lab.Suite, s *shell, segment *lab.Segment, loaders string, test netFirmware) {
+	on, err := suite.On(test.board)
+	must(t, "image", err)
+	running := netRunning * time.Duration(max(on.Slower, 1))
+	server := startBootServer(t, s, segment.Server, "--image", filepath.Dir(on.Image), "--loaders", loaders, "--dhcp", lab.Prefix+"100-"+lab.Prefix+"120")
+	m := startNetMachine(t, segment, test.hardware)
+	m.wait(running, "an address of the range", func(e api.ConsoleEvent) bool {
+		return e.Kind == api.EventAddress && strings.Contains(e.Text, lab.Prefix+"1")
+	})
+	m.wait(running, "the system to run", isKind(api.EventRunning))
+	m.wait(time.Minute, "that it runs from memory", isProblem("no disk"))
+	server.wait(t, time.Minute, test.says...)
 }
 
 // netbootInstall boots a machine with an empty disk, which installs itself, and is

@@ -41,7 +41,7 @@ func (s *shell) command(ctx context.Context, args ...string) *exec.Cmd {
 // try runs a command and returns what it printed.
 func (s *shell) try(args ...string) (string, error) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 16*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Minute)
 	defer cancel()
 	out, err := s.command(ctx, args...).CombinedOutput()
 	s.t.Logf("mycelium %s\n%s", strings.Join(args, " "), out)

@@ -45,6 +45,7 @@ func TestSystem(t *testing.T) {
 		{"arm64", arm64Boards},
 		{"rpi", raspberryPi},
 		{"netboot", netboot},
+		{"secure boot", secureBoot},
 		{"wifi", wifi},
 	} {
 		t.Run(test.name, func(t *testing.T) {

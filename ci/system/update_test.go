@@ -37,14 +37,22 @@ type updating struct {
 	network   identity.NetworkID
 	dir       string
 	base      string // the version that it began with
+	// patience bounds a verdict and what comes after it until the node is Ready.
+	patience time.Duration
 }
 
 // newUpdating makes a machine that a developer may push to and that knows a release
-// server. It starts none.
-func newUpdating(t *testing.T, suite *lab.Suite, name string, node qemu.NodeSpec) *updating {
+// server. It starts none. change adds to its configuration.
+func newUpdating(t *testing.T, suite *lab.Suite, name string, node qemu.NodeSpec, change ...func(*config.Config)) *updating {
 	t.Helper()
-	u := &updating{suite: suite, developer: lab.NewDeveloper(), releases: lab.NewReleaseServer(t), dir: t.TempDir()}
-	u.Machine = suite.Machine(t, lab.MachineSpec{Name: name, Config: u.config(longTrial), Node: node})
+	u := &updating{
+		suite: suite, developer: lab.NewDeveloper(), releases: lab.NewReleaseServer(t), dir: t.TempDir(), patience: 4 * longTrial,
+	}
+	c := u.config(longTrial)
+	for _, f := range change {
+		f(c)
+	}
+	u.Machine = suite.Machine(t, lab.MachineSpec{Name: name, Config: c, Node: node})
 	return u
 }
 
@@ -141,7 +149,7 @@ func (u *updating) try(ctx context.Context) error {
 // pushAndTry stages an OS file and starts its trial.
 func (u *updating) pushAndTry(t *testing.T, f lab.OSFile) {
 	t.Helper()
-	must(t, "push "+f.Version, u.push(within(t, 5*time.Minute), f))
+	must(t, "push "+f.Version, u.push(within(t, u.patience/2), f))
 	must(t, "try "+f.Version, u.try(within(t, time.Minute)))
 }
 
@@ -149,13 +157,20 @@ func (u *updating) pushAndTry(t *testing.T, f lab.OSFile) {
 // the workload is back.
 func (u *updating) awaitVerdict(t *testing.T, version, phase string) *api.Status {
 	t.Helper()
-	status, err := u.WaitStatus(within(t, 4*longTrial), "the verdict on "+version, func(s *api.Status) (bool, string) {
+	status := u.verdict(t, version, phase)
+	must(t, "workload", u.WaitWorkload(t.Context()))
+	return status
+}
+
+// verdict waits until an update of a version has ended and the node is Ready.
+func (u *updating) verdict(t *testing.T, version, phase string) *api.Status {
+	t.Helper()
+	status, err := u.WaitStatus(within(t, u.patience), "the verdict on "+version, func(s *api.Status) (bool, string) {
 		v := lastVerdict(s)
 		return v.Version == version && v.Phase == phase && s.Phase == lab.PhaseRunning && s.Kubernetes.NodeReady,
-			fmt.Sprintf("version %s, phase %s, verdict %+v, update %+v", s.Version, s.Phase, v, s.Update)
+			fmt.Sprintf("version %s, phase %s, Kubernetes %+v, verdict %+v, update %+v, problems %q", s.Version, s.Phase, s.Kubernetes, v, s.Update, s.Problems)
 	})
 	must(t, "verdict", err)
-	must(t, "workload", u.WaitWorkload(t.Context()))
 	return status
 }
 
@@ -171,6 +186,9 @@ func (u *updating) wantRunning(t *testing.T, s *api.Status, version string) {
 	t.Helper()
 	if s.Version != version {
 		t.Errorf("version %s runs, want %s", s.Version, version)
+	}
+	if s.Update == nil {
+		t.Fatal("the node cannot be updated")
 	}
 	for _, slot := range s.Update.Slots {
 		if slot.Running != slot.Default || slot.Running && (slot.Phase != "good" || slot.Version != version) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -152,6 +153,9 @@ func (m *machine) installOn(ctx context.Context, r installRequest, steps *steps)
 	if check && m.isInstalled(target, content, m.cmdline.install.sha256) {
 		return target.Name, there // and nothing has to be fetched to know that
 	}
+	if content.Firmware, err = m.mediumFirmware(layout, target, keep); err != nil {
+		return target.Name, err
+	}
 	osFile, err := m.openInstallSource(ctx, steps)
 	if err != nil {
 		return target.Name, err
@@ -167,6 +171,9 @@ func (m *machine) installOn(ctx context.Context, r installRequest, steps *steps)
 
 func readLayout() (disklayout.Layout, error) {
 	b, err := os.ReadFile(bootFiles + "/" + disklayout.LayoutFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return disklayout.Layout{}, fmt.Errorf("%w: a system for this board does not install itself: write its image to the disk with \"mycelium flash\"", api.ErrConflict)
+	}
 	if err != nil {
 		return disklayout.Layout{}, fmt.Errorf("%w: this OS file does not carry what a disk needs: %w", api.ErrConflict, err)
 	}
@@ -209,6 +216,37 @@ func (m *machine) installContent(l disklayout.Layout, target install.Disk, keep 
 		}
 	}
 	return c, nil
+}
+
+// mediumFirmware returns the firmware that the target gets, of a board that has it on the
+// disk: what the machine was started with. A disk that is kept and has its own needs none.
+func (m *machine) mediumFirmware(l disklayout.Layout, target install.Disk, keep bool) ([]byte, error) {
+	if len(l.Firmware) == 0 {
+		return nil, nil
+	}
+	if keep {
+		if _, err := readFirmware(l, target.Name); err == nil {
+			return nil, nil
+		}
+	}
+	if m.live.medium == nil {
+		return nil, fmt.Errorf("%w: this board's processor reads its firmware (%s) from the disk, and an installation copies that from the medium that the machine was started from: there is none. Start it from a card made with \"mycelium flash --installer\", or write the image to the disk", api.ErrConflict, l.Firmware[0].Name)
+	}
+	b, err := readFirmware(l, m.live.medium.Name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: copy the board's firmware from %s: %w", api.ErrConflict, m.live.medium.Name, err)
+	}
+	return b, nil
+}
+
+// readFirmware reads the firmware on a disk.
+func readFirmware(l disklayout.Layout, name string) ([]byte, error) {
+	f, err := os.Open("/dev/" + name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return l.ReadFirmware(f)
 }
 
 // keepFiles reads what stays of the files on the EFI partition of d.
@@ -260,7 +298,7 @@ func (m *machine) isInstalled(target install.Disk, content disklayout.Content, o
 		return false
 	}
 	defer f.Close()
-	return content.RawPresent(f, target.Table)
+	return content.Present(f, target.Table)
 }
 
 // writeTarget writes to the disk.

@@ -21,8 +21,10 @@ import (
 	"github.com/digital-mycelium/os/pkg/config"
 	"github.com/digital-mycelium/os/pkg/gpt"
 	"github.com/digital-mycelium/os/pkg/identity"
+	"github.com/digital-mycelium/os/pkg/secureboot"
 	"github.com/digital-mycelium/os/pkg/update"
 	"github.com/digital-mycelium/os/pkg/update/fatslot"
+	"github.com/digital-mycelium/os/pkg/update/uefi"
 )
 
 const (
@@ -41,6 +43,7 @@ func slotLabels() []string { return []string{"A", "B"} }
 // that asks for it. It comes before anything that a new system could fail in and
 // that is not needed to fail in order.
 func (m *machine) openUpdates(context.Context) error {
+	m.noteSecureBoot(secureboot.Firmware(uefi.Variables))
 	slots, err := m.updateSlots()
 	if err != nil {
 		// Run from elsewhere (the network, a kernel alone): there is nothing to update.
@@ -114,7 +117,7 @@ func (m *machine) updateSlots() (update.Config, error) {
 	}
 	c := update.Config{
 		Journal: update.FileJournal(updateJournal), Slots: map[string]update.Content{},
-		Release: update.Release{Version: m.version}, Now: time.Now,
+		Release: update.Release{Version: m.version}, Now: time.Now, Startable: secureboot.Firmware(uefi.Variables).Check,
 	}
 	var err error
 	if c.Firmware, err = m.firmware(); err != nil {

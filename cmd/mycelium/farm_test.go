@@ -132,7 +132,7 @@ func (f *farm) add(n *networks.Network, name string) *fakeNode {
 		}
 	}
 	node.status = api.Status{
-		Name: name, Version: "0.2.0", Board: "qemu-amd64", Arch: "amd64", Kernel: "6.12.1", BootID: "boot-1", Phase: "running",
+		Name: name, Version: "0.2.0", Board: "qemu-amd64", Arch: "amd64", Kernel: "6.12.1", SecureBoot: "on", BootID: "boot-1", Phase: "running",
 		Booted: theTime.Add(-time.Hour), Time: api.TimeInfo{Now: theTime, Source: "ntp"}, Load: api.Load{One: 0.25, Five: 0.5, Fifteen: 0.75, Processors: 2},
 		Memory:     api.Memory{Total: 2048 << 20, Available: 1500 << 20},
 		Kubernetes: api.Kubernetes{Version: "v1.35.1+k3s1", APIUp: true, NodeReady: true, PodsRunning: 5, PodsTotal: 6},

@@ -141,12 +141,21 @@ func runFlash(cmd *cobra.Command, o *flashOptions, from, to string) (err error) 
 		return err
 	}
 	defer func() { _ = image.Close() }()
+	if o.baked.installer != "" {
+		pi, err := image.HasMBR()
+		if err == nil && pi {
+			err = fmt.Errorf("--installer: %s is for a Raspberry Pi, which does not install itself: write it to the disk that is to stay", from)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	target, err := openTarget(cmd, o, image, to)
 	if err != nil {
 		return err
 	}
 	show := newFlashProgress(cmd.ErrOrStderr(), time.Now)
-	options := flash.Options{SkipVerify: !o.verify, Progress: show.see}
+	options := flash.Options{Renew: true, SkipVerify: !o.verify, Progress: show.see}
 	if o.baked.given() {
 		options.Edit = func(old []byte) ([]byte, error) { return o.baked.document(cmd, old) }
 	}

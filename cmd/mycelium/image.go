@@ -22,7 +22,7 @@ func newImageCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  showHelp,
 	}
-	cmd.AddCommand(newImageBuildCommand(), newImageNetbootCommand(), newImageSizesCommand(), newImageOCICommand(), newImageLinesCommand())
+	cmd.AddCommand(newImageBuildCommand(), newImageNetbootCommand(), newImageSecureBootKeysCommand(), newImageSizesCommand(), newImageOCICommand(), newImageLinesCommand())
 	return cmd
 }
 

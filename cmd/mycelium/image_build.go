@@ -40,7 +40,11 @@ image holds the token as well, and the machine joins by itself: keep such an ima
 as you would the token. The OS file is the same either way.
 
 --kernel-args are part of the OS file, and of what its signature covers. An update
-brings the arguments that it was built with.`,
+brings the arguments that it was built with.
+
+--secureboot-keys is a directory of "mycelium image secureboot-keys". The OS file and the
+boot loader are signed with its key db, and the disk image brings the certificates to a
+firmware in setup mode. Boards without UEFI are built as without.`,
 		Example: "  mycelium image build --network home\n  mycelium invite --uses 3 > token && mycelium image build --network home --invite token\n  mycelium image build --board all",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -71,6 +75,7 @@ brings the arguments that it was built with.`,
 	f.StringVar(&o.KernelArgs, "kernel-args", "", "arguments for the kernel, after the board's own")
 	f.BoolVar(&wifi, "wifi", false, "with Wi-Fi: drivers, their firmware and wpa_supplicant; with --board all for the boards that can have it")
 	f.BoolVar(&o.Compress, "compress", false, "make disk.img.zst, disk.img.bmap and SHA256SUMS too (default with --board all)")
+	f.StringVar(&o.SecureBootKeys, "secureboot-keys", "", "directory with the keys that sign for UEFI Secure Boot")
 	baked.register(cmd)
 	complete(cmd, "board", append(board.Names(), allBoards)...)
 	return cmd

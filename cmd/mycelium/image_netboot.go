@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/digital-mycelium/os/image"
 )
 
-// netbootDir is the directory of iPXE's files, beside those of the boards.
+// netbootDir is the directory of what firmware starts first, beside those of the boards.
 const netbootDir = "netboot"
 
 func newImageNetbootCommand() *cobra.Command {
@@ -18,9 +19,10 @@ func newImageNetbootCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "netboot",
 		Short: "Gather the loaders that machines get from \"mycelium netboot serve\"",
-		Long: `Gather iPXE, which machines that boot over the network get first from
-"mycelium netboot serve", out of the Debian package that this source pins. The
-directory can be carried to another computer together with the images.`,
+		Long: `Gather what machines that boot over the network get first from "mycelium netboot
+serve", out of the Debian packages that this source pins: iPXE, and the Raspberry
+Pi 3's bootcode.bin. The directory can be carried to another computer together with
+the images. Everything else comes out of the images' OS files.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			root, err := image.RepoRoot(".")
@@ -30,11 +32,11 @@ directory can be carried to another computer together with the images.`,
 			if out == "" {
 				out = filepath.Join(root, "out", netbootDir)
 			}
-			version, err := image.Netboot(cmd.Context(), root, out)
+			versions, err := image.Netboot(cmd.Context(), root, out)
 			if err != nil {
 				return fmt.Errorf("gather the loaders of network boot: %w", err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: iPXE %s\n", out, version)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", out, strings.Join(versions, ", "))
 			return err
 		},
 	}

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,25 +49,27 @@ func newNetbootServeCommand() *cobra.Command {
 	var o netbootFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Answer machines that boot over the network (PXE, UEFI HTTP boot)",
-		Long: `Answer machines that boot over the network, by PXE and UEFI HTTP boot, on the
-interfaces that are named and no others.
+		Short: "Answer machines that boot over the network (PXE, UEFI HTTP boot, Raspberry Pi)",
+		Long: `Answer machines that boot over the network, by PXE, UEFI HTTP boot and a Raspberry
+Pi's own way, on the interfaces that are named and no others.
 
 By default it stands beside the segment's DHCP server, which goes on giving the
 addresses. With --dhcp it gives them itself: for a bench where nothing else does.
 
 A machine runs from its memory, or with --install puts the system onto a disk;
-once that is done it is sent on to its disk. Its configuration is the document of
+once that is done it is sent on to its disk (a Raspberry Pi only runs from its
+memory). Its configuration is the document of
 --host or --hosts, else of --config; --network and --invite put the membership
 in. docs/NETBOOT.md says what others on the segment can see.`,
 		Example: `  mycelium netboot serve --interface eth1 --image out/qemu-amd64
+  mycelium netboot serve --interface eth1 --image out/rpi --hosts machines/
   mycelium netboot serve --interface eth1 --dhcp 192.168.77.100-192.168.77.199 --image out/pc --network home --invite token --install auto`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.serve(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&o.interfaces, "interface", nil, "interface to answer on; can be given several times")
-	f.StringArrayVar(&o.images, "image", nil, "directory of a board's image, as \"mycelium image build\" makes it; one for each architecture")
+	f.StringArrayVar(&o.images, "image", nil, "directory of a board's image, as \"mycelium image build\" makes it; one for each architecture, and one for Raspberry Pis")
 	f.StringVar(&o.loaders, "loaders", "", "directory of \"mycelium image netboot\" (default: netboot beside the first image's directory)")
 	f.StringVar(&o.leases, "dhcp", "", "be the segment's DHCP server for this range, FIRST-LAST")
 	f.StringVar(&o.router, "router", "", "with --dhcp: the segment's router (default: none)")
@@ -95,6 +96,9 @@ func (o *netbootFlags) serve(cmd *cobra.Command) error {
 		return err
 	}
 	defer closeImages()
+	if images.pi != nil && len(images.byArch) == 0 && hosts.install != "" {
+		return fmt.Errorf("--install %s: %w", hosts.install, netboot.ErrPiInstall)
+	}
 	loaders, err := o.openLoaders(images)
 	if err != nil {
 		return err
@@ -123,7 +127,7 @@ func (o *netbootFlags) serve(cmd *cobra.Command) error {
 			return err
 		}
 		n.Serves = func(c netboot.Client) (bool, string) { return serves(c, images, loaders, hosts) }
-		c := &netboot.Config{Network: n, Images: images, Loaders: loaders, Host: hosts.host, Machines: machines, Log: log}
+		c := &netboot.Config{Network: n, Images: images.byArch, Pi: images.pi, Loaders: loaders, Host: hosts.host, Machines: machines, Log: log}
 		fmt.Fprintln(cmd.OutOrStdout(), announcement(name, n, images))
 		g.Go(func() error { return netboot.Serve(ctx, name, c) })
 	}
@@ -134,28 +138,23 @@ func (o *netbootFlags) serve(cmd *cobra.Command) error {
 }
 
 // announcement says what is served where.
-func announcement(name string, n netboot.Network, images map[string]*netboot.Image) string {
+func announcement(name string, n netboot.Network, images *bootImages) string {
 	how := "beside the DHCP server there"
 	if n.Leases != nil {
 		how = "as its DHCP server"
 	}
-	var names []string
-	for _, i := range images {
-		names = append(names, i.Name)
-	}
-	slices.Sort(names)
-	return fmt.Sprintf("%s, %s: answering %s, with %s", name, n.Server.Addr(), how, strings.Join(names, " and "))
+	return fmt.Sprintf("%s, %s: answering %s, with %s", name, n.Server.Addr(), how, strings.Join(images.names(), " and "))
 }
 
 // serves says whether a machine can be given something.
-func serves(c netboot.Client, images map[string]*netboot.Image, loaders fs.FS, hosts *bootHosts) (bool, string) {
+func serves(c netboot.Client, images *bootImages, loaders fs.FS, hosts *bootHosts) (bool, string) {
 	if !hosts.knows(c.MAC) {
 		return false, errUnknownHost.Error()
 	}
 	if c.Way == netboot.Pi {
-		return false, "there is no image for a Raspberry Pi's own network boot: start it from an SD card"
+		return servesPi(c, images, hosts)
 	}
-	if images[c.Platform.Arch] == nil {
+	if images.byArch[c.Platform.Arch] == nil {
 		return false, fmt.Sprintf("there is no --image for %s", c.Platform)
 	}
 	if c.Way == netboot.IPXE {
@@ -163,6 +162,17 @@ func serves(c netboot.Client, images map[string]*netboot.Image, loaders fs.FS, h
 	}
 	if _, err := fs.Stat(loaders, c.Platform.Loader()); err != nil {
 		return false, fmt.Sprintf("no loader for %s: %v", c.Platform, err)
+	}
+	return true, ""
+}
+
+// servesPi is serves for a Raspberry Pi's own network boot.
+func servesPi(c netboot.Client, images *bootImages, hosts *bootHosts) (bool, string) {
+	if images.pi == nil {
+		return false, "there is no --image for a Raspberry Pi: give that of the board rpi, too"
+	}
+	if hosts.installs(c.MAC) {
+		return false, fmt.Sprintf("%v (--install %s=no)", netboot.ErrPiInstall, c.MAC)
 	}
 	return true, ""
 }
@@ -215,18 +225,23 @@ func interfaceAddress(name string) (netip.Prefix, error) {
 	return netip.Prefix{}, fmt.Errorf("interface %s has no IPv4 address: give it one, such as with `ip address add 192.168.77.1/24 dev %s`", name, name)
 }
 
-// openLoaders opens the directory of iPXE's files and checks that those for the
-// images are there.
-func (o *netbootFlags) openLoaders(images map[string]*netboot.Image) (fs.FS, error) {
+// openLoaders opens the directory of what firmware starts first, and checks that what
+// is needed for the images is there.
+func (o *netbootFlags) openLoaders(images *bootImages) (fs.FS, error) {
 	dir := o.loaders
 	if dir == "" {
 		dir = filepath.Join(filepath.Dir(filepath.Clean(o.images[0])), netbootDir)
 	}
-	files := os.DirFS(dir)
-	for arch := range images {
-		p := netboot.Platform{Arch: arch, EFI: true}
-		if _, err := fs.Stat(files, p.Loader()); err != nil {
-			return nil, fmt.Errorf("find iPXE for %s: %w: make the directory with `mycelium image netboot --out %s`, or name it with --loaders", p, err, dir)
+	files, names := os.DirFS(dir), []string(nil)
+	for arch := range images.byArch {
+		names = append(names, netboot.Platform{Arch: arch, EFI: true}.Loader())
+	}
+	if images.pi != nil {
+		names = append(names, netboot.PiLoader)
+	}
+	for _, name := range names {
+		if _, err := fs.Stat(files, name); err != nil {
+			return nil, fmt.Errorf("find the loader %s: %w: make the directory with `mycelium image netboot --out %s`, or name it with --loaders", name, err, dir)
 		}
 	}
 	return files, nil

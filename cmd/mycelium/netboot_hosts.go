@@ -195,11 +195,19 @@ func (h *bootHosts) host(mac netboot.MAC) (netboot.Host, error) {
 	return h.given(mac)
 }
 
-func (h *bootHosts) given(mac netboot.MAC) (netboot.Host, error) {
-	host := netboot.Host{Install: h.install}
+// disk returns what the machine installs onto, empty for nothing.
+func (h *bootHosts) disk(mac netboot.MAC) string {
 	if disk, ok := h.disks[mac]; ok {
-		host.Install = disk
+		return disk
 	}
+	return h.install
+}
+
+// installs reports whether the machine is to install itself.
+func (h *bootHosts) installs(mac netboot.MAC) bool { return h.disk(mac) != "" }
+
+func (h *bootHosts) given(mac netboot.MAC) (netboot.Host, error) {
+	host := netboot.Host{Install: h.disk(mac)}
 	path := h.own(mac)
 	if path == "" {
 		path = h.common

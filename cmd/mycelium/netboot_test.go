@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -45,7 +46,7 @@ func TestOpenBootImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeAll()
-	i := images["amd64"]
+	i := images.byArch["amd64"]
 	if i == nil || i.Name != "test 1.2.3" || i.CommandLine != "console=ttyS0" || i.Linux.Size() != 5 || i.Initrd.Size() != 6 || len(i.SHA256) != 64 {
 		t.Errorf("%+v", i)
 	}
@@ -57,6 +58,67 @@ func TestOpenBootImages(t *testing.T) {
 		if _, _, err := openBootImages(dirs); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+}
+
+// piDir makes a directory as "mycelium image build" does for a Raspberry Pi.
+func piDir(t *testing.T) string {
+	t.Helper()
+	data, err := uki.BuildPieces(uki.Piecewise{
+		Parts: uki.Parts{
+			OSRelease: "ID=mycelium\nVERSION_ID=\"1.2.3\"\nVARIANT_ID=rpi\n", CmdLine: "console=tty0", Uname: "7.2.1",
+			Linux: []byte("linux"), Initrd: []byte("initrd"),
+		},
+		Machine: 0xaa64, Files: []uki.NamedFile{{Name: "config.txt", Content: []byte("arm_64bit=1\n")}, {Name: "start4.elf", Content: []byte("start")}},
+		CmdLineName: "cmdline.txt", InitrdName: "initramfs", LinuxName: "kernel8.img",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "rpi")
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, image.OSFile), data, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestOpenPiImage: a Raspberry Pi's firmware gets the pieces of the OS file, and a
+// command line with what the machine is given.
+func TestOpenPiImage(t *testing.T) {
+	dir := piDir(t)
+	images, closeAll, err := openBootImages([]string{bootDir(t, "quiet"), dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll()
+	if got := strings.Join(images.names(), ", "); got != "rpi 1.2.3, test 1.2.3" || images.byArch["arm64"] != nil {
+		t.Errorf("images: %s", got)
+	}
+	mac := netboot.MAC{0xdc, 0xa6, 0x32, 1, 2, 3}
+	c := &netboot.Config{
+		Network: netboot.Network{Server: netip.MustParsePrefix("192.168.77.1/24"), HTTPPort: 6469}, Pi: images.pi,
+		Host:      func(netboot.MAC) (netboot.Host, error) { return netboot.Host{Config: []byte("document")}, nil },
+		Neighbour: func(netip.Addr) (netboot.MAC, error) { return mac, nil }, Machines: &netboot.Machines{},
+	}
+	for name, want := range map[string]string{
+		"9f3a1b2c/config.txt": "arm_64bit=1\n", "start4.elf": "start", "9f3a1b2c/kernel8.img": "linux", "initramfs": "initrd",
+		"cmdline.txt": "console=tty0 mycelium.live mycelium.config=http://192.168.77.1:6469/config?t=",
+	} {
+		f, size, err := c.OpenTFTP(name, netip.MustParseAddr("192.168.77.5"))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		content, err := io.ReadAll(f)
+		if err != nil || !strings.HasPrefix(string(content), want) || size != int64(len(content)) {
+			t.Errorf("%s: %q of %d bytes, %v", name, content, size, err)
+		}
+	}
+	if m := c.Machines.List(); len(m) != 1 || m[0].MAC != mac || m[0].Way != netboot.Pi {
+		t.Errorf("%+v", m)
+	}
+	if _, _, err := openBootImages([]string{dir, dir}); err == nil || !strings.Contains(err.Error(), "for Raspberry Pis already") {
+		t.Errorf("two of them: %v", err)
 	}
 }
 
@@ -185,23 +247,30 @@ func TestBootHostsRefuse(t *testing.T) {
 }
 
 func TestServes(t *testing.T) {
-	images := map[string]*netboot.Image{"amd64": {}}
+	images := &bootImages{byArch: map[string]*netboot.Image{"amd64": {}}}
+	withPi := &bootImages{byArch: images.byArch, pi: &netboot.PiImage{}}
 	loaders := fstest.MapFS{"snponly.efi": {}}
 	all := &bootHosts{}
+	one := netboot.MAC{1}
 	for _, c := range []struct {
-		way   netboot.Way
-		p     netboot.Platform
-		hosts *bootHosts
-		want  string
+		way    netboot.Way
+		p      netboot.Platform
+		images *bootImages
+		hosts  *bootHosts
+		want   string
 	}{
-		{netboot.PXE, netboot.Platform{Arch: "amd64", EFI: true}, all, ""},
-		{netboot.IPXE, netboot.Platform{Arch: "amd64"}, all, ""},
-		{netboot.PXE, netboot.Platform{Arch: "amd64"}, all, "no loader for bios-amd64"},
-		{netboot.HTTP, netboot.Platform{Arch: "arm64", EFI: true}, all, "no --image for efi-arm64"},
-		{netboot.Pi, netboot.Platform{Arch: "arm64"}, all, "SD card"},
-		{netboot.PXE, netboot.Platform{Arch: "amd64", EFI: true}, &bootHosts{only: true}, "--only-hosts"},
+		{netboot.PXE, netboot.Platform{Arch: "amd64", EFI: true}, images, all, ""},
+		{netboot.IPXE, netboot.Platform{Arch: "amd64"}, images, all, ""},
+		{netboot.PXE, netboot.Platform{Arch: "amd64"}, images, all, "no loader for bios-amd64"},
+		{netboot.HTTP, netboot.Platform{Arch: "arm64", EFI: true}, withPi, all, "no --image for efi-arm64"},
+		{netboot.PXE, netboot.Platform{Arch: "amd64", EFI: true}, images, &bootHosts{only: true}, "--only-hosts"},
+		{netboot.Pi, netboot.Platform{Arch: "arm64"}, images, all, "the board rpi"},
+		{netboot.Pi, netboot.Platform{Arch: "arm64"}, withPi, all, ""},
+		{netboot.Pi, netboot.Platform{Arch: "arm64"}, withPi, &bootHosts{only: true}, "--only-hosts"},
+		{netboot.Pi, netboot.Platform{Arch: "arm64"}, withPi, &bootHosts{install: "auto"}, "--install 01:00:00:00:00:00=no"},
+		{netboot.Pi, netboot.Platform{Arch: "arm64"}, withPi, &bootHosts{install: "auto", disks: map[netboot.MAC]string{one: ""}}, ""},
 	} {
-		ok, reason := serves(netboot.Client{Way: c.way, Platform: c.p}, images, loaders, c.hosts)
+		ok, reason := serves(netboot.Client{MAC: one, Way: c.way, Platform: c.p}, c.images, loaders, c.hosts)
 		if ok != (c.want == "") || !strings.Contains(reason, c.want) {
 			t.Errorf("%s %s: %v, %q, want %q", c.way, c.p, ok, reason, c.want)
 		}
@@ -225,6 +294,9 @@ func TestNetbootServeRefuses(t *testing.T) {
 	d.refused("", with+" --interface lo --dhcp 192.168.1.1-192.168.1.9", "does not lie in")
 	d.refused("", with+" --interface lo --interface eth0 --dhcp 192.168.1.1-192.168.1.9", "one --interface")
 	d.refused("", with+" --interface lo --again kitchen", "hardware address")
+	pi := "netboot serve --interface lo --loaders " + loaders + " --image " + piDir(t)
+	d.refused("", pi, "bootcode.bin", "mycelium image netboot")
+	d.refused("", pi+" --install auto", "cannot install itself", "mycelium flash")
 	d.refused("", with+" --interface lo --state "+d.write("state", "{"), "correct or remove it")
 }
 

@@ -170,6 +170,9 @@ func netbootChange(before, now netboot.Machine) string {
 		text = fmt.Sprintf("fetches %s, %.1f MiB, at %s", now.File, float64(now.Size)/(1<<20), now.Address)
 	case netboot.Scripted:
 		text = "has its script"
+		if now.Way == netboot.Pi {
+			text = "has its command line"
+		}
 	case netboot.Started:
 		text = "has the operating system and starts it"
 	case netboot.Configured:

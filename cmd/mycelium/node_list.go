@@ -179,6 +179,7 @@ func statusRows(s *api.Status, now time.Time) [][]string {
 		{"node", s.Name},
 		{"system", fmt.Sprintf("%s on %s (%s), kernel %s", s.Version, s.Board, s.Arch, s.Kernel)},
 		{"up since", fmt.Sprintf("%s, %s", day(s.Booted), s.Time.Now.Sub(s.Booted).Truncate(time.Second))},
+		{"secure boot", cmp.Or(s.SecureBoot, "not known")},
 		{"state", s.Phase},
 		{"kubernetes", kubernetesText(s.Kubernetes)},
 	}

@@ -75,7 +75,7 @@ the next "up" without it makes them members.`,
 	f.StringVar(&o.disk, "disk", "16G", "disk of a node (K, M, G, T: powers of 1024)")
 	f.StringVar(&o.diskCache, "disk-cache", string(qemu.Writeback), "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe")
 	f.StringVar(&o.accel, "accel", "auto", "auto, kvm or tcg")
-	f.StringVar(&o.firmware, "firmware", string(qemu.UEFI), "what the machines start with: uefi, or bios (images of board pc)")
+	f.StringVar(&o.firmware, "firmware", string(qemu.UEFI), "what the machines start with: uefi, uefi-secure (Secure Boot without an owner, amd64), or bios (images of board pc)")
 	f.StringVar(&o.config, "config", "", "NodeConfig that all nodes have in common")
 	f.StringArrayVarP(&o.publish, "publish", "p", nil, "forward HOSTPORT:GUESTPORT (or GUESTPORT alone: a free host port) to the nodes; a given host port is the first node's")
 	f.StringVar(&o.rtc, "clock", "", "the machines' clock at their start, RFC 3339 (default: now)")
@@ -85,7 +85,7 @@ the next "up" without it makes them members.`,
 	complete(cmd, "wait", string(qemu.WaitReady), string(qemu.WaitAPI), string(qemu.WaitNone))
 	complete(cmd, "arch", qemu.AMD64, qemu.ARM64)
 	complete(cmd, "accel", "auto", "kvm", "tcg")
-	complete(cmd, "firmware", string(qemu.UEFI), string(qemu.BIOS))
+	complete(cmd, "firmware", string(qemu.UEFI), string(qemu.UEFISecure), string(qemu.BIOS))
 	return cmd
 }
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/digital-mycelium/os/board"
@@ -68,14 +69,22 @@ func Layout(b *board.Board) (disklayout.Layout, error) {
 	for _, name := range []string{b.Firmware.EFI.Loader.Install, loaderConf} {
 		l.Files = append(l.Files, disklayout.File{Name: name, Source: name})
 	}
+	if u := b.Firmware.UBoot; u != nil {
+		for _, f := range u.Files {
+			l.Firmware = append(l.Firmware, disklayout.Firmware{Name: f.Name, Offset: f.Sector * sectorSize, Magic: f.Magic})
+		}
+	}
 	return l, addBIOS(&l, b)
 }
 
-// Loaders are the paths of the programs that start the OS file.
+// Loaders are what starts the OS file.
 type Loaders struct {
-	// EFI is systemd-boot, GRUB the core image that package grub made, empty for boards
-	// that do not start by BIOS.
+	// EFI is the path of systemd-boot, GRUB that of the core image that package grub
+	// made, empty for boards that do not start by BIOS.
 	EFI, GRUB string
+	// Keys are the updates of the firmware's variables that systemd-boot has it take
+	// over for Secure Boot, by the variables' names; none for images without.
+	Keys map[string][]byte
 }
 
 // bootFile is a file of the boot directory.
@@ -94,6 +103,10 @@ func WriteBoot(dir string, b *board.Board, loaders Loaders) (names []string, err
 	if err != nil {
 		return nil, err
 	}
+	keys := keyFiles(loaders.Keys)
+	for _, f := range keys {
+		l.Files = append(l.Files, disklayout.File{Name: f.name, Source: f.name})
+	}
 	layout, err := l.Encode()
 	if err != nil {
 		return nil, err
@@ -106,12 +119,12 @@ func WriteBoot(dir string, b *board.Board, loaders Loaders) (names []string, err
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range append([]bootFile{
+	for _, f := range slices.Concat([]bootFile{
 		{disklayout.LayoutFile, layout},
 		{disklayout.ConfigFile, ExampleConfig},
 		{b.Firmware.EFI.Loader.Install, program},
-		{loaderConf, LoaderConf},
-	}, bios...) {
+		{loaderConf, loaderConfig(keys)},
+	}, bios, keys) {
 		path := filepath.Join(dir, filepath.FromSlash(f.name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return nil, fmt.Errorf("write the boot files: %w", err)

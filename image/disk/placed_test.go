@@ -2,11 +2,14 @@ package disk
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/digital-mycelium/os/pkg/disklayout"
 	"github.com/digital-mycelium/os/pkg/gpt"
 )
 
@@ -76,4 +79,66 @@ func TestPlacedDoesNotFit(t *testing.T) {
 			t.Errorf("%v: %v", sizes, err)
 		}
 	}
+}
+
+// fileDisk is a disk image that is installed on.
+type fileDisk struct{ *os.File }
+
+// TestInstallFirmware: what an installation started from a card writes stands on the
+// other disk as on the card, before the partitions; without the card it does not begin.
+func TestInstallFirmware(t *testing.T) {
+	s := rockchipSpec(t, 200<<10, 900<<10)
+	for i, magic := range []string{"\x3b\x8c\xdc\xfc", "\xd0\x0d\xfe\xed"} {
+		data, err := os.ReadFile(s.UBoot[i].Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(data, magic)
+		if err := os.WriteFile(s.UBoot[i].Path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	card := filepath.Join(t.TempDir(), "card.img")
+	if err := Write(card, s); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(card)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	layout, err := Layout(s.Board)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := disklayout.Content{
+		Layout: layout, Source: os.DirFS(s.Boot), OSFileSize: 2,
+		OpenOSFile: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("OS")), nil },
+	}
+	target, err := os.Create(filepath.Join(t.TempDir(), "emmc.img"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	size := layout.Bytes() + 300<<20
+	if err := target.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	if err := disklayout.Install(fileDisk{target}, size, c, disklayout.Options{}); !errors.Is(err, disklayout.ErrNoFirmware) {
+		t.Errorf("without the card: %v", err)
+	}
+	if c.Firmware, err = layout.ReadFirmware(f); err != nil {
+		t.Fatal(err)
+	}
+	if err := disklayout.Install(fileDisk{target}, size, c, disklayout.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	want, got := make([]byte, 16<<20-64*512), make([]byte, 16<<20-64*512)
+	if _, err := f.ReadAt(want, 64*512); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := target.ReadAt(got, 64*512); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("what stands before the partitions is not the card's: %v", err)
+	}
+	tool(t, "gdisk", "sgdisk", "--verify", target.Name())
 }

@@ -44,6 +44,9 @@ type Status struct {
 	Load          Load       `json:"load,omitzero"`
 	// Update is nil on a machine that cannot be updated in place.
 	Update *Update `json:"update,omitempty"`
+	// SecureBoot is what the firmware does about signatures: "on", "off", "setup mode"
+	// (it takes the keys of whoever comes) or "unsupported".
+	SecureBoot string `json:"secureBoot,omitempty"`
 }
 
 // TimeInfo says what the node's clock rests on.

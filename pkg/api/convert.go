@@ -73,7 +73,7 @@ func statusToWire(s Status) *machinev1.Status {
 			return &machinev1.Disk{Name: d.Name, Model: d.Model, Size: d.Size, Removable: d.Removable, ReadOnly: d.ReadOnly, Boot: d.Boot}
 		}),
 		Load:   &machinev1.Load{One: s.Load.One, Five: s.Load.Five, Fifteen: s.Load.Fifteen, Processors: int32(s.Load.Processors)},
-		Update: updateToWire(s.Update),
+		Update: updateToWire(s.Update), SecureBoot: s.SecureBoot,
 	}
 }
 
@@ -117,7 +117,7 @@ func statusFromWire(s *machinev1.Status) Status {
 			return Disk{Name: d.GetName(), Model: d.GetModel(), Size: d.GetSize(), Removable: d.GetRemovable(), ReadOnly: d.GetReadOnly(), Boot: d.GetBoot()}
 		}),
 		Load:   Load{One: s.GetLoad().GetOne(), Five: s.GetLoad().GetFive(), Fifteen: s.GetLoad().GetFifteen(), Processors: int(s.GetLoad().GetProcessors())},
-		Update: updateFromWire(s.GetUpdate()),
+		Update: updateFromWire(s.GetUpdate()), SecureBoot: s.GetSecureBoot(),
 	}
 }
 

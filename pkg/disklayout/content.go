@@ -25,6 +25,9 @@ type Content struct {
 	// Kept are the contents of the layout's files with Keep, by their names, on the disk
 	// that is installed on; nil without.
 	Kept map[string][]byte
+	// Firmware is what ReadFirmware gives of a disk with the same machine's; Write, whose
+	// images are for several machines, does not look at it.
+	Firmware []byte
 	// Config is the machine's configuration; nil for no such file.
 	Config []byte
 	// Mark is the content of InstalledFile; nil for no such file.
@@ -179,8 +182,8 @@ func (c Content) rawFits(t *gpt.Table, r Raw, size int64) error {
 	return nil
 }
 
-// RawPresent reports whether the raw pieces stand on the disk d as they should.
-func (c Content) RawPresent(d io.ReaderAt, t *gpt.Table) bool {
+// rawPresent reports whether the raw pieces stand on the disk d as they should.
+func (c Content) rawPresent(d io.ReaderAt, t *gpt.Table) bool {
 	err := c.eachRaw(t, func(b []byte, off int64) error { _, err := compare{d}.WriteAt(b, off); return err })
 	return err == nil
 }

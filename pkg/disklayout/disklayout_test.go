@@ -86,7 +86,7 @@ func TestWriteIsInstall(t *testing.T) {
 		if got := starts(t, d, systems); got != "a" {
 			t.Errorf("the %s starts %q", name, got)
 		}
-		if !testContent("a").RawPresent(d, readTable(t, d)) || testContent("b").RawPresent(d, readTable(t, d)) {
+		if !testContent("a").Present(d, readTable(t, d)) || testContent("b").Present(d, readTable(t, d)) {
 			t.Errorf("the %s has other boot code", name)
 		}
 		table := readTable(t, d)
@@ -101,8 +101,24 @@ func TestWriteIsInstall(t *testing.T) {
 	}
 	first := readTable(t, disk)
 	noErr(t, Install(disk, simSize, testContent("a"), Options{Keep: first}))
-	if second := readTable(t, disk); second.Disk == first.Disk || second.Partitions[0].ID == first.Partitions[0].ID {
+	second := readTable(t, disk)
+	if second.Disk == first.Disk || second.Partitions[0].ID == first.Partitions[0].ID {
 		t.Error("a second installation has the identifiers of the first")
+	}
+	for _, p := range second.Partitions {
+		if p.Type != gpt.XBOOTLDR && p.Type != gpt.Slot {
+			continue
+		}
+		boot := make([]byte, sectorSize)
+		_, err := disk.ReadAt(boot, second.Offset(p))
+		noErr(t, err)
+		serial := boot[39:43] // FAT16
+		if boot[38] != 0x29 {
+			serial = boot[67:71] // FAT32
+		}
+		if !bytes.Equal(serial, p.ID[:4]) {
+			t.Errorf("slot %s has the serial number %x, its partition's identifier begins with %x", p.Name, serial, p.ID[:4])
+		}
 	}
 }
 
@@ -168,7 +184,7 @@ func TestStart(t *testing.T) {
 	d := newSimDisk(simSize)
 	noErr(t, Install(d, simSize, c, Options{}))
 	table := readTable(t, d)
-	if table.Offset(table.Partitions[0]) != 4*mib || !c.RawPresent(d, table) || c.Layout.Keeps(table) != nil {
+	if table.Offset(table.Partitions[0]) != 4*mib || !c.Present(d, table) || c.Layout.Keeps(table) != nil {
 		t.Errorf("%+v", table)
 	}
 	noErr(t, Install(d, simSize, c, Options{Keep: table}))

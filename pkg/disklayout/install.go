@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/digital-mycelium/os/pkg/fat"
 	"github.com/digital-mycelium/os/pkg/gpt"
@@ -61,6 +62,9 @@ func Install(d Disk, size int64, c Content, o Options) error {
 	if err := c.setBootCode(in.table); err != nil {
 		return err
 	}
+	if in.firmware, err = c.firmwareFor(d, o.Keep != nil); err != nil {
+		return err
+	}
 	if o.Keep == nil {
 		in.progress("erase", 1)
 		if err := in.erase(size); err != nil {
@@ -75,20 +79,34 @@ func renamed(l Layout, old *gpt.Table) (*gpt.Table, error) {
 	if err := l.Keeps(old); err != nil {
 		return nil, err
 	}
-	t := *old
-	t.Disk = gpt.RandomGUID()
-	t.Partitions = append([]gpt.Partition(nil), old.Partitions...)
+	t := Renamed(old)
 	committed := 0
-	for i := range t.Partitions {
-		t.Partitions[i].ID = gpt.RandomGUID()
-		if t.Partitions[i].Type == gpt.XBOOTLDR {
+	for _, p := range t.Partitions {
+		if p.Type == gpt.XBOOTLDR {
 			committed++
 		}
 	}
 	if committed != 1 {
 		return nil, fmt.Errorf("%d slots are started by themselves, want one", committed)
 	}
-	return &t, nil
+	return t, nil
+}
+
+// Renamed returns the table with new identifiers, for the disk and for each partition:
+// images of one board have the same ones, and two disks with the same cannot be told
+// apart by a firmware.
+//
+// The first four bytes of a partition's identifier stay. They are the serial number of
+// its FAT file system too, by which an update knows that a slot is as it was written.
+func Renamed(old *gpt.Table) *gpt.Table {
+	t := *old
+	t.Disk = gpt.RandomGUID()
+	t.Partitions = slices.Clone(old.Partitions)
+	for i, p := range old.Partitions {
+		t.Partitions[i].ID = gpt.RandomGUID()
+		copy(t.Partitions[i].ID[:4], p.ID[:4])
+	}
+	return &t
 }
 
 // installation is one under way.
@@ -97,6 +115,8 @@ type installation struct {
 	c        Content
 	table    *gpt.Table
 	progress func(step string, percent int)
+	// firmware is what is written as that; nil for nothing.
+	firmware []byte
 }
 
 // fits finds out that something does not fit before anything is lost.
@@ -164,13 +184,19 @@ func (in *installation) write(fresh bool) error {
 	if err := in.c.eachRaw(in.table, behind); err != nil {
 		return err
 	}
+	if err := in.writeFirmware(in.d); err != nil {
+		return err
+	}
 	if err := in.d.Sync(); err != nil {
 		return fmt.Errorf("sync the disk: %w", err)
+	}
+	if err := in.writeFirmware(compare{in.d}); err != nil {
+		return fmt.Errorf("read it back: %w", err)
 	}
 	if err := in.table.Write(in.d); err != nil {
 		return err
 	}
-	if !in.c.RawPresent(in.d, in.table) {
+	if !in.c.rawPresent(in.d, in.table) {
 		return fmt.Errorf("read the boot code back: %w", errDiffers)
 	}
 	in.progress("done", 100)

@@ -56,8 +56,11 @@ type Layout struct {
 	Partitions []Partition `json:"partitions"`
 	// Files go on the EFI partition.
 	Files []File `json:"files"`
-	// Raw pieces go where no file system is: a BIOS' boot code, a firmware.
+	// Raw pieces go where no file system is: a BIOS' boot code.
 	Raw []Raw `json:"raw,omitempty"`
+	// Firmware is what the machine's processor reads from the disk itself, in the
+	// disk's order. It needs StartMiB.
+	Firmware []Firmware `json:"firmware,omitempty"`
 }
 
 // Partition is one partition of a Layout.
@@ -154,7 +157,7 @@ func (l Layout) Validate() error {
 			errs = append(errs, fmt.Errorf("raw piece %q at %d: want a relative path without dots and a multiple of %d", r.Source, r.Offset, sectorSize))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, l.validateFirmware()...)...)
 }
 
 // Bytes is the size of the smallest disk that the layout fits on, without DATA.

@@ -70,9 +70,13 @@ func (p Platform) Loader() string {
 	return "snponly.efi" // with the firmware's driver, which is there for every card it boots from
 }
 
-// Loaders returns the names of the files of iPXE that machines may ask for.
+// PiLoader is what the ROM of a Raspberry Pi 3 starts. Later models have it in an EEPROM.
+const PiLoader = "bootcode.bin"
+
+// Loaders returns the names of the files that firmware may ask for: of iPXE, and
+// PiLoader.
 func Loaders() []string {
-	var names []string
+	names := []string{PiLoader}
 	for _, p := range platforms() {
 		names = append(names, p.Loader())
 	}

@@ -140,7 +140,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q: %v", text, mac)
 		}
 	}
-	if names := Loaders(); len(names) != 3 || bytes.Count([]byte(names[0]), []byte("/")) > 0 {
+	if names := Loaders(); len(names) != 4 || bytes.Count([]byte(names[0]), []byte("/")) > 0 {
 		t.Error(names)
 	}
 }

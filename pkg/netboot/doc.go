@@ -7,7 +7,7 @@
 //	UEFI, PXE       snponly.efi (TFTP)        /script/MAC/efi-amd64, the EFI file
 //	UEFI, HTTP      snponly.efi (HTTP)        the same
 //	iPXE            the script (HTTP)
-//	Raspberry Pi    the files of Config.Pi (TFTP)
+//	Raspberry Pi    the files of Config.Pi, its command line among them (TFTP)
 //
 // [Decide] is the whole of DHCP, a function from a packet to an answer; what it
 // has to remember is in [Leases]. [Handler] is the HTTP side, and [Machines] what

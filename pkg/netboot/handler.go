@@ -20,13 +20,14 @@ type Config struct {
 	Images map[string]*Image
 	// Loaders holds the files that [Loaders] names.
 	Loaders fs.FS
-	// Pi holds what a Raspberry Pi's firmware asks for by TFTP; nil for none.
-	Pi fs.FS
+	// Pi is the operating system for Raspberry Pis; nil for none.
+	Pi *PiImage
 	// Host says what a machine is given; nil: nothing of its own. It is asked at
 	// each boot.
 	Host func(MAC) (Host, error)
 	// Neighbour returns the hardware address that an address of the segment has.
-	// What is for one machine alone goes to no other. Nil leaves that out.
+	// What is for one machine alone goes to no other. Nil leaves that out, and
+	// serves no Raspberry Pi, which nothing else tells apart.
 	Neighbour func(netip.Addr) (MAC, error)
 	// Machines is told what they do.
 	Machines *Machines

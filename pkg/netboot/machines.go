@@ -159,6 +159,8 @@ type Machines struct {
 type entry struct {
 	Machine
 	boot boot
+	// whole are the files that a Raspberry Pi has got whole since it began to boot.
+	whole []string
 }
 
 // boot is what one run of a machine's script entitles it to.
@@ -174,6 +176,11 @@ const (
 	documentTimes = 5 // an answer can get lost
 	documentTime  = 30 * time.Minute
 )
+
+// newBoot returns what a machine that is given the document can do from now on.
+func (m *Machines) newBoot(document []byte) boot {
+	return boot{word: rand.Text(), document: document, left: documentTimes, until: m.now().Add(documentTime)}
+}
 
 // errStranger refuses a word that is not the machine's, or no longer.
 var errStranger = errors.New("not for this machine, or not any more")
@@ -252,6 +259,7 @@ func (m *Machines) asked(a Answer) {
 			e.File, e.Sent, e.Size, e.Report = "", 0, 0, Report{}
 		}
 		e.State, e.Way, e.Platform = next(e.State, eventAsk), a.Client.Way, a.Client.Platform
+		e.whole = nil
 	})
 }
 
@@ -273,8 +281,8 @@ func (m *Machines) script(mac MAC, from netip.Addr, p Platform, document []byte,
 			e.State, e.boot = next(e.State, eventDisk), boot{}
 			return
 		}
-		word = rand.Text()
-		e.boot = boot{word: word, document: document, left: documentTimes, until: m.now().Add(documentTime)}
+		e.boot = m.newBoot(document)
+		word = e.boot.word
 		e.State, e.File, e.Sent, e.Size = next(e.State, eventScript), "", 0, 0
 	})
 	return word, disk

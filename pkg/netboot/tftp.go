@@ -7,14 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"net/netip"
-	"path"
 	"strings"
 )
 
 // OpenTFTP returns the file that TFTP's read request for name from the address
 // a is answered with, and its size in bytes. The caller must close it. Nothing but
-// the loaders and, for machines whose firmware is a Raspberry Pi's, the files of
-// Pi can be named.
+// the loaders and, for Raspberry Pis, the files of Pi can be named.
 func (c *Config) OpenTFTP(name string, a netip.Addr) (io.ReadCloser, int64, error) {
 	clean, err := cleanTFTP(name)
 	if err != nil {
@@ -24,19 +22,12 @@ func (c *Config) OpenTFTP(name string, a netip.Addr) (io.ReadCloser, int64, erro
 	if err == nil {
 		return c.watch(a, clean, eventLoader, io.NopCloser(bytes.NewReader(content)), int64(len(content)))
 	}
-	if c.Pi == nil {
-		return nil, 0, fmt.Errorf("no file %q", printable(name))
+	if c.Pi != nil {
+		if f, size, err := c.openPi(piFile(clean), a); !errors.Is(err, fs.ErrNotExist) {
+			return f, size, err
+		}
 	}
-	f, err := c.Pi.Open(piFile(clean))
-	if err != nil {
-		return nil, 0, fmt.Errorf("no file %q", printable(name))
-	}
-	st, err := f.Stat()
-	if err != nil || !st.Mode().IsRegular() {
-		_ = f.Close()
-		return nil, 0, fmt.Errorf("no file %q", printable(name))
-	}
-	return c.watch(a, clean, eventSystem, f, st.Size())
+	return nil, 0, fmt.Errorf("no file %q", printable(name))
 }
 
 // maxName bounds a file's name in bytes.
@@ -54,16 +45,6 @@ func cleanTFTP(name string) (string, error) {
 		return "", errors.New("no name of a file")
 	}
 	return name, nil
-}
-
-// piFile takes off the folder that a Raspberry Pi looks in first, its serial
-// number: every Pi gets the same files.
-func piFile(name string) string {
-	dir, rest, ok := strings.Cut(name, "/")
-	if !ok || len(dir) != 8 || strings.Trim(dir, "0123456789abcdef") != "" {
-		return path.Clean(name)
-	}
-	return path.Clean(rest)
 }
 
 // watch lets a machine's progress be seen while f is read.

@@ -11,13 +11,13 @@ import (
 
 func TestOpenTFTP(t *testing.T) {
 	c := site(people())
-	c.Pi = fstest.MapFS{
+	c.Pi = piImage(fstest.MapFS{
 		"start4.elf": {Data: []byte("start")}, "overlays/a.dtbo": {Data: []byte("overlay")}, "1234abcd/own": {Data: []byte("never")},
-	}
-	from := netip.MustParseAddr(one)
+	})
+	from := netip.MustParseAddr(three)
 	for name, want := range map[string]string{
 		"snponly.efi": "snp", "/snponly.efi": "snp", "\\undionly.kpxe": "undi", "undionly.kpxe\x00\xff": "undi",
-		"1234abcd/start4.elf": "start", "start4.elf": "start", "1234abcd/overlays/a.dtbo": "overlay", "overlays/a.dtbo": "overlay",
+		"1234abcd/start4.elf": "start", "dc-a6-32-01-02-03/start4.elf": "start", "start4.elf": "start", "1234abcd/overlays/a.dtbo": "overlay", "overlays/a.dtbo": "overlay",
 	} {
 		f, size, err := c.OpenTFTP(name, from)
 		if err != nil {
@@ -51,7 +51,7 @@ func FuzzOpenTFTP(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		c := site(nil)
-		c.Pi = watchFS{t}
+		c.Pi = piImage(watchFS{t})
 		if file, _, err := c.OpenTFTP(name, netip.MustParseAddr(stranger)); err == nil {
 			content, _ := io.ReadAll(file)
 			if s := string(content); s != "snp" && s != "undi" {

@@ -40,8 +40,9 @@ func archOf(name string) (arch, error) {
 		return arch{
 			binary: "qemu-system-x86_64", screen: []string{"-vga", "std"}, cpu: "max",
 			firmwares: map[Firmware]firmwareFiles{
-				UEFI: {"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"},
-				BIOS: {},
+				UEFI:       {"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"},
+				UEFISecure: {"/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"},
+				BIOS:       {},
 			},
 			program: "BOOTX64.EFI", packages: "qemu-system-x86 ovmf",
 		}, nil

@@ -43,7 +43,11 @@ func arguments(s NodeSpec, l layout) []string {
 		"-no-user-config", "-nodefaults",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny",
 	}
-	if args = append(args, a.machine...); a.machine == nil {
+	switch args = append(args, a.machine...); {
+	case a.machine != nil:
+	case s.Firmware == UEFISecure:
+		args = append(args, "-machine", string(s.Chipset)+",smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on")
+	default:
 		args = append(args, "-machine", string(s.Chipset))
 	}
 	args = append(args, s.Acceleration.arguments(a.cpu)...)
@@ -84,7 +88,7 @@ func rtcArgument(s NodeSpec) string {
 
 func diskArguments(s NodeSpec, l layout) []string {
 	var args []string
-	if s.Firmware == UEFI {
+	if s.Firmware.flash() {
 		args = append(args,
 			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+escape(s.Host.FirmwareCode),
 			"-drive", "if=pflash,unit=1,format=raw,file="+varsFile)

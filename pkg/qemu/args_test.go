@@ -64,6 +64,7 @@ func TestArguments(t *testing.T) {
 		Name: "solo", Acceleration: KVM, Host: Host{FirmwareCode: "/firm,ware/code.fd"}, MemoryMiB: 1024, CPUs: 1,
 		DiskCache: Unsafe, RTC: time.Date(1970, 1, 1, 0, 0, 1, 0, time.UTC), ExtraArgs: []string{"-S"},
 	}
+	secure := NodeSpec{Name: "secure", Acceleration: TCG, Firmware: UEFISecure, Host: Host{FirmwareCode: "/secboot.fd"}}
 	bios := NodeSpec{Name: "old", Acceleration: TCG, Firmware: BIOS, Chipset: I440FX, DiskBus: IDE, NIC: E1000}
 	arm := NodeSpec{Name: "arm", Arch: ARM64, Acceleration: TCG, Host: Host{FirmwareCode: "/code.fd"}}
 	uboot := NodeSpec{Name: "arm", Arch: ARM64, Acceleration: KVM, Firmware: UBoot, Host: Host{FirmwareCode: "/u-boot.bin"}}
@@ -75,6 +76,7 @@ func TestArguments(t *testing.T) {
 		{"disk.args", disk, layout{config: true}},
 		{"osfile-kvm.args", osFileOnKVM, layout{esp: true}},
 		{"bios.args", bios, layout{}},
+		{"secure.args", secure, layout{}},
 		{"arm64.args", arm, layout{}},
 		{"uboot.args", uboot, layout{}},
 	}
@@ -95,6 +97,8 @@ func TestSpecValidation(t *testing.T) {
 		"unknown chipset":    func(s *NodeSpec) { s.Chipset = "pentium" },
 		"unknown disk bus":   func(s *NodeSpec) { s.DiskBus = "tape" },
 		"an IDE disk needs":  func(s *NodeSpec) { s.DiskBus = IDE },
+		"Secure Boot needs":  func(s *NodeSpec) { s.Firmware, s.Chipset = UEFISecure, I440FX },
+		"for arm64":          func(s *NodeSpec) { s.Firmware, s.Arch = UEFISecure, ARM64 },
 		"PCI devices":        func(s *NodeSpec) { s.NIC = "e1000,mac=x" },
 		"too little":         func(s *NodeSpec) { s.MemoryMiB = 8 },
 		"at least one":       func(s *NodeSpec) { s.CPUs = -1 },

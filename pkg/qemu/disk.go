@@ -117,7 +117,7 @@ func copySparse(to, from string, size int64) error {
 
 // copyData copies the parts of in that are not holes.
 func copyData(out, in *os.File, size int64) error {
-	if err := unix.IoctlFileClone(int(out.Fd()), int(in.Fd())); err == nil {
+	if err := cloneFile(out, in); err == nil {
 		return nil // the file system shares the blocks
 	}
 	for at := int64(0); at < size; {

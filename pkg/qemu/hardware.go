@@ -55,6 +55,9 @@ func (s NodeSpec) validateHardware(wrong func(format string, args ...any)) {
 	if s.Arch == AMD64 && s.Chipset != Q35 && s.Chipset != I440FX {
 		wrong("unknown chipset %q: use %q or %q", s.Chipset, Q35, I440FX)
 	}
+	if s.Firmware == UEFISecure && s.Chipset != Q35 {
+		wrong("firmware with Secure Boot needs the chipset %q", Q35)
+	}
 	switch s.DiskBus {
 	case VirtioDisk, AHCI, NVMe, USB:
 	case IDE:

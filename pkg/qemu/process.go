@@ -27,16 +27,6 @@ type process struct {
 // errGone says that a recorded process is no more.
 var errGone = errors.New("the process is gone")
 
-const bootIDFile = "/proc/sys/kernel/random/boot_id"
-
-func hostBootID() (string, error) {
-	b, err := os.ReadFile(bootIDFile)
-	if err != nil {
-		return "", fmt.Errorf("read the host's boot id: %w", err)
-	}
-	return strings.TrimSpace(string(b)), nil
-}
-
 // identify records the running process pid.
 func identify(pid int) (process, error) {
 	boot, err := hostBootID()
@@ -98,14 +88,13 @@ func (p process) open() (*os.File, error) {
 	if boot != p.BootID {
 		return nil, errGone
 	}
-	fd, err := unix.PidfdOpen(p.PID, 0)
+	handle, err := openProcess(p.PID)
 	if errors.Is(err, unix.ESRCH) {
 		return nil, errGone
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open process %d: %w", p.PID, err)
 	}
-	handle := os.NewFile(uintptr(fd), "pidfd")
 	// The handle is on whoever has the number now; the start time says whether that is ours.
 	state, started, err := readStat(p.PID)
 	if err == nil && (started != p.Started || state == 'Z' || state == 'X') {
@@ -139,7 +128,7 @@ func (p process) signal(sig unix.Signal) error {
 		return err
 	}
 	defer handle.Close()
-	err = unix.PidfdSendSignal(int(handle.Fd()), sig, nil, 0)
+	err = signalProcess(handle, sig)
 	if err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("signal process %d: %w", p.PID, err)
 	}

@@ -14,12 +14,18 @@ import (
 type Firmware string
 
 // UEFI is OVMF or edk2, with variables that each node keeps; BIOS is SeaBIOS, for
-// amd64 alone; UBoot is U-Boot, for arm64 alone.
+// amd64 alone; UBoot is U-Boot, for arm64 alone. UEFISecure is OVMF with Secure Boot and
+// without an owner (setup mode), for amd64 alone: it protects itself and its variables by
+// the system management mode, so that the chipset must be Q35.
 const (
-	UEFI  Firmware = "uefi"
-	BIOS  Firmware = "bios"
-	UBoot Firmware = "uboot"
+	UEFI       Firmware = "uefi"
+	UEFISecure Firmware = "uefi-secure"
+	BIOS       Firmware = "bios"
+	UBoot      Firmware = "uboot"
 )
+
+// flash reports whether the firmware keeps variables in flash.
+func (f Firmware) flash() bool { return f == UEFI || f == UEFISecure }
 
 // DiskCache says what happens to what the guest writes, in QEMU's own words
 // (QEMU documentation, -drive cache=).

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"os/exec"
 	"strings"
@@ -133,7 +132,7 @@ func prepare(s NodeSpec) (layout, error) {
 			return layout{}, fmt.Errorf("begin the log of writes: %w", err)
 		}
 	}
-	if _, err := os.Stat(s.file(varsFile)); s.Firmware == UEFI && errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.file(varsFile)); s.Firmware.flash() && errors.Is(err, fs.ErrNotExist) {
 		if err := copySparse(s.file(varsFile), s.Host.FirmwareVars, 0); err != nil {
 			return layout{}, err
 		}
@@ -162,7 +161,7 @@ func (n *Node) launch(ctx context.Context, s NodeSpec, l layout) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// QEMU must not take over what this process inherited without knowing, such
 	// as a lock's or a pipe's descriptor, which it would hold for as long as it runs.
-	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+	if err := closeOnExec(); err != nil {
 		return fmt.Errorf("keep open files from QEMU: %w", err)
 	}
 	since := time.Now()

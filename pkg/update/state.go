@@ -123,6 +123,8 @@ var (
 	ErrDowngrade = errors.New("downgrade")
 	// ErrInUse says that a slot holds what the machine runs or would start.
 	ErrInUse = errors.New("the slot is in use")
+	// ErrUnstartable says that the firmware would not start a release.
+	ErrUnstartable = errors.New("the firmware would not start it")
 	// ErrStuck says that the firmware does not do what a rollback still needs of it.
 	ErrStuck = errors.New("the rollback is not finished")
 	// ErrTransition says that an event does not fit the state.

@@ -21,6 +21,9 @@ type Config struct {
 	Slots map[string]Content
 	// Release is what runs.
 	Release Release
+	// Startable says why the firmware would not start a release's file of size bytes;
+	// nil when it would. Without it every file counts as one that starts.
+	Startable func(file io.ReaderAt, size int64) error
 	// Now gives verdicts their time; nil for none.
 	Now func() time.Time
 }
@@ -188,7 +191,27 @@ func (u *Updater) Install(ctx context.Context, release Release, r io.Reader, for
 	if err := u.verify(ctx, name, release); err != nil {
 		return fmt.Errorf("read slot %s back: %w", name, err)
 	}
+	if err := u.startable(name, release); err != nil {
+		return err
+	}
 	return u.apply(Written{Slot: name, Release: release})
+}
+
+// startable asks whether the firmware would start what is in a slot. A release of no
+// known size, the one that the machine came with, has been started before.
+func (u *Updater) startable(name string, release Release) (err error) {
+	if u.cfg.Startable == nil || release.Size == 0 {
+		return nil
+	}
+	content, err := u.cfg.Slots[name].Open(release.Size)
+	if err != nil {
+		return fmt.Errorf("read slot %s: %w", name, err)
+	}
+	defer func() { err = errors.Join(err, content.Close()) }()
+	if err := u.cfg.Startable(content, release.Size); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnstartable, err)
+	}
+	return nil
 }
 
 // verify reads a slot and compares it with the release.
@@ -237,6 +260,9 @@ func (u *Updater) Try(ctx context.Context) error {
 	}
 	if err := u.verify(ctx, name, slot.Release); err != nil {
 		return fmt.Errorf("read slot %s before it is tried: %w", name, err)
+	}
+	if err := u.startable(name, slot.Release); err != nil {
+		return err // what the firmware trusts has changed since
 	}
 	return u.start(name)
 }
@@ -306,6 +332,13 @@ func (u *Updater) Leave(reason string) error {
 func (u *Updater) Rollback(reason string) error {
 	u.work.Lock()
 	defer u.work.Unlock()
+	n, err := u.state.Apply(RolledBack{reason})
+	if err != nil {
+		return err
+	}
+	if err := u.startable(n.Default, n.Slot(n.Default).Release); err != nil {
+		return err // nothing would come after it
+	}
 	if err := u.apply(RolledBack{reason}); err != nil {
 		return err
 	}

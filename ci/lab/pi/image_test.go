@@ -15,6 +15,7 @@ import (
 	"github.com/u-root/u-root/pkg/dt"
 
 	"github.com/digital-mycelium/os/board"
+	"github.com/digital-mycelium/os/board/boardtest"
 	"github.com/digital-mycelium/os/image/disk"
 	"github.com/digital-mycelium/os/image/uki"
 	"github.com/digital-mycelium/os/pkg/mbr"
@@ -70,15 +71,7 @@ func newImage(t *testing.T) (path string, b *board.Board) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, f := range b.Firmware.RaspberryPi.Boot {
-		file := filepath.Join(dir, f.Path)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(f.Path), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	boardtest.Firmware(t, b, dir)
 	osFile := filepath.Join(dir, "os.efi")
 	if err := os.WriteFile(osFile, newOSFile(t, b, "1"), 0o644); err != nil {
 		t.Fatal(err)

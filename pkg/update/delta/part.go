@@ -39,24 +39,6 @@ func realDisk() disk {
 	return disk{allocate: allocate, writeAt: (*os.File).WriteAt}
 }
 
-// allocate makes f size bytes long, and has the file system set the room aside
-// where it can.
-func allocate(f *os.File, size int64) error {
-	if err := f.Truncate(size); err != nil {
-		return err
-	}
-	for {
-		err := unix.Fallocate(int(f.Fd()), 0, 0, size)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
-			return nil // the writes will tell
-		}
-		return os.NewSyscallError("fallocate", err)
-	}
-}
-
 // part is the file that is put together. It has the directory locked.
 type part struct {
 	disk  disk
@@ -170,10 +152,7 @@ func (p *part) full(err error) error {
 	if unix.Fstat(int(p.file.Fd()), &st) == nil {
 		missing -= st.Blocks * 512
 	}
-	var fs unix.Statfs_t
-	if unix.Fstatfs(int(p.file.Fd()), &fs) == nil {
-		missing -= int64(fs.Bavail) * fs.Bsize
-	}
+	missing -= free(p.file)
 	return fmt.Errorf("%w: %s lacks %d of the %d bytes of the new file: make room there: %w",
 		ErrDiskFull, filepath.Dir(p.path), max(missing, 1), p.index.size, err)
 }

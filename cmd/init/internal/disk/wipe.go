@@ -3,6 +3,8 @@ package disk
 import (
 	"errors"
 	"fmt"
+
+	"github.com/digital-mycelium/os/pkg/ext4"
 )
 
 // wipeMarker stands in the first sector while a partition is being wiped, until
@@ -58,8 +60,8 @@ func Wipe(dev Eraser, overwrite bool, progress func()) (Wiped, error) {
 	if err := zero(dev, int64(len(sector)), min(headSize, dev.Size()), progress); err != nil {
 		return Wiped{}, err
 	}
-	for _, off := range superblocks(dev.Size()) {
-		if err := zero(dev, off, min(off+superSize, dev.Size()), progress); err != nil {
+	for _, off := range ext4.Copies(dev.Size()) {
+		if err := zero(dev, off, min(off+ext4.SuperblockSize, dev.Size()), progress); err != nil {
 			return Wiped{}, err
 		}
 	}
@@ -105,31 +107,4 @@ func zero(dev Device, from, to int64, progress func()) error {
 		progress()
 	}
 	return nil
-}
-
-// superblocks returns where copies of the superblock may be on a partition of
-// size bytes, for each block size that mke2fs uses: at the beginning of the block
-// groups 1 and the powers of 3, 5 and 7 (sparse_super), in bytes.
-func superblocks(size int64) []int64 {
-	var offsets []int64
-	for _, blockSize := range []int64{1024, 2048, 4096} {
-		firstBlock := int64(0)
-		if blockSize == 1024 {
-			firstBlock = 1
-		}
-		add := func(group int64) bool {
-			off := (group*groupBlocksPerKB*(blockSize/1024) + firstBlock) * blockSize
-			if off >= size {
-				return false
-			}
-			offsets = append(offsets, off)
-			return true
-		}
-		add(1)
-		for _, base := range []int64{3, 5, 7} {
-			for group := base; add(group); group *= base {
-			}
-		}
-	}
-	return offsets
 }

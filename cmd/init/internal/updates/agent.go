@@ -196,7 +196,7 @@ func refusal(err error) error {
 	if errors.Is(err, delta.ErrDiskFull) {
 		return fmt.Errorf("%w: %w", api.ErrFull, err)
 	}
-	for _, known := range []error{update.ErrBusy, update.ErrRefused, update.ErrDowngrade, update.ErrInUse, update.ErrTransition} {
+	for _, known := range []error{update.ErrBusy, update.ErrRefused, update.ErrDowngrade, update.ErrInUse, update.ErrTransition, update.ErrUnstartable} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("%w: %w", api.ErrConflict, err)
 		}

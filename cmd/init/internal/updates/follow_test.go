@@ -165,7 +165,7 @@ func TestAutomaticWaits(t *testing.T) {
 				noErr(n.t, err)
 			},
 			end:  func(n *node) { n.server.add("1.1.0", nil) },
-			wait: time.Hour,
+			wait: 2 * config.DefaultInterval,
 		},
 		"another's turn": {
 			before: func(n *node) { n.members = []Member{first("1.0.0")} },
@@ -230,7 +230,7 @@ func TestAutomaticThatFails(t *testing.T) {
 				fault(n, true)
 				n.run()
 				n.after(24 * time.Hour)
-				if got := n.server.took(); len(got) > 5*64 { // a poll, a refresh, the index, the OS file
+				if got := n.server.took(); len(got) > 5*16 { // a poll, a refresh, the index, the OS file
 					t.Errorf("%d requests in a day", len(got))
 				}
 				if !strings.HasPrefix(n.status.Failure, "1.1.0: ") || n.reboots != 0 {

@@ -326,6 +326,8 @@ type node struct {
 	facts    func() gate.Facts
 	members  []Member
 	serves   bool
+	// startable is the firmware's answer about a file; nil for one that starts all.
+	startable func(io.ReaderAt, int64) error
 
 	// turn orders what the test and the agent do, as the race detector sees it.
 	turn    atomic.Int64
@@ -377,6 +379,12 @@ func (n *node) bootIn(running string) (update.Next, error) {
 		Slots: update.Config{
 			Firmware: n.firmware, Journal: n.journal, Slots: slots, Now: time.Now,
 			Release: update.Release{Version: n.versions[digestOf(n.slots[running].content)]},
+			Startable: func(r io.ReaderAt, size int64) error {
+				if n.startable == nil {
+					return nil
+				}
+				return n.startable(r, size)
+			},
 		},
 		State: filepath.Join(n.dir, "state"), Work: filepath.Join(n.dir, "work"), Board: board, Running: path,
 		Config: func() config.Update { n.turn.Add(1); return n.config }, Network: func() identity.NetworkID { return n.network },

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"testing"
 	"testing/iotest"
@@ -253,3 +254,20 @@ func TestPushThatIsGivenUp(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestPushOfTheUnsigned: what a firmware with Secure Boot on would not start is refused
+// with the reason, and what runs stays.
+func TestPushOfTheUnsigned(t *testing.T) {
+	with(t, func(t *testing.T, n *node) {
+		n.startable = func(io.ReaderAt, int64) error { return errors.New("untrusted: Secure Boot is on") }
+		key := n.developer()
+		err := n.push(key, "1.1.0", osFile("1.1.0"))
+		wantErr(t, err, api.ErrConflict, "the firmware would not start it: untrusted: Secure Boot is on")
+		wantErr(t, n.Try(t.Context()), api.ErrConflict, "install a release first")
+		if n.firmware.once != "" {
+			t.Errorf("the firmware was asked for slot %s", n.firmware.once)
+		}
+		n.startable = nil
+		noErr(t, n.push(key, "1.1.0", osFile("1.1.0")))
+	})
+}

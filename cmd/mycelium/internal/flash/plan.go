@@ -8,6 +8,7 @@ import (
 
 	"github.com/digital-mycelium/os/image/blockmap"
 	"github.com/digital-mycelium/os/pkg/bmap"
+	"github.com/digital-mycelium/os/pkg/ext4"
 	"github.com/digital-mycelium/os/pkg/fat"
 )
 
@@ -44,7 +45,8 @@ type patch struct {
 // plan is what is to be done to a disk.
 type plan struct {
 	segments []segment
-	patch    *patch
+	// patches do not overlap.
+	patches []*patch
 	// wipes are overwritten with zeros before anything else: old data that would
 	// be taken for the node's.
 	wipes []bmap.Extent
@@ -58,30 +60,36 @@ func (p *plan) bytes() (n int64) {
 	return n
 }
 
-// newPlan lays out how the image comes onto a disk of size bytes. edit makes a new
-// configuration of the image's; nil leaves that as it is.
-func newPlan(i *Image, size int64, blank bool, edit func([]byte) ([]byte, error)) (*plan, error) {
+// newPlan lays out how the image comes onto a disk of size bytes.
+func newPlan(i *Image, size int64, blank bool, o Options) (*plan, error) {
 	head := make([]byte, min(headSize, i.Size))
 	if err := i.read(head, 0); err != nil {
 		return nil, err
 	}
 	partitions, err := blockmap.Partitions(bytes.NewReader(head), i.Size)
-	if err != nil && (edit != nil || !errors.Is(err, blockmap.ErrNoTable)) {
+	if err != nil && (o.Edit != nil || !errors.Is(err, blockmap.ErrNoTable)) {
 		return nil, fmt.Errorf("%s: %w", i.Path, err)
 	}
 	p := &plan{}
-	if edit != nil {
-		if p.patch, err = newPatch(i, partitions[0], edit); err != nil {
+	if o.Edit != nil {
+		edited, err := newPatch(i, partitions[0], o.Edit)
+		if err != nil {
 			return nil, fmt.Errorf("put the configuration on the image's first partition: %w", err)
 		}
+		p.patches = append(p.patches, edited)
+	}
+	if o.Renew {
+		renewed, err := renew(head, i.Size)
+		if err != nil {
+			return nil, fmt.Errorf("give the disk new identifiers: %w", err)
+		}
+		p.patches = append(p.patches, renewed...)
 	}
 	if err := p.layOut(i, blank, partitions); err != nil {
 		return nil, err
 	}
-	if p.patch != nil {
-		for i := range p.segments {
-			p.segments[i].patched = len(within(p.patch.changed, p.segments[i].Extent)) > 0
-		}
+	for i := range p.segments {
+		p.segments[i].patched = len(within(p.changed(), p.segments[i].Extent)) > 0
 	}
 	if !blank && len(partitions) > 0 {
 		last := partitions[0].Extent
@@ -109,25 +117,23 @@ func (i *Image) read(b []byte, offset int64) error {
 // what was changed and where STATE is, whatever the map says.
 func (p *plan) layOut(i *Image, blank bool, partitions []blockmap.Partition) error {
 	const unknown = 64 * mib // as much is checked at once where the map has no checksum
+	more := p.changed()
 	if i.Map == nil {
 		all := []bmap.Extent{{Offset: 0, Length: i.Size}}
 		if blank && !i.packed {
-			var err error
-			if all, err = bmap.Data(i.file, i.Size); err != nil {
+			data, err := bmap.Data(i.file, i.Size)
+			if err != nil {
 				return err
 			}
+			all = within(bmap.Align(append(data, more...), bmap.BlockSize), all[0])
 		}
 		p.add(all, unknown)
 		return nil
 	}
-	var more []bmap.Extent
 	for _, q := range partitions {
 		if q.State && !blank {
 			more = append(more, q.Extent)
 		}
-	}
-	if p.patch != nil {
-		more = append(more, p.patch.changed...)
 	}
 	more = bmap.Align(more, bmap.BlockSize)
 	at := int64(0)
@@ -152,6 +158,15 @@ func (p *plan) add(extents []bmap.Extent, limit int64) {
 	}
 }
 
+// changed returns where what is written differs from the image.
+func (p *plan) changed() []bmap.Extent {
+	var all []bmap.Extent
+	for _, c := range p.patches {
+		all = append(all, c.changed...)
+	}
+	return all
+}
+
 // within returns what of the extents lies in bounds.
 func within(extents []bmap.Extent, bounds bmap.Extent) []bmap.Extent {
 	var out []bmap.Extent
@@ -171,26 +186,10 @@ func within(extents []bmap.Extent, bounds bmap.Extent) []bmap.Extent {
 func rest(last, image, size int64) []bmap.Extent {
 	begin := (last + mib - 1) / mib * mib
 	list := []bmap.Extent{{Offset: begin, Length: mib}, {Offset: size - min(size, mib), Length: mib}}
-	for _, offset := range superblocks(size - begin) {
-		list = append(list, bmap.Extent{Offset: begin + offset, Length: bmap.BlockSize})
+	for _, offset := range ext4.Copies(size - begin) {
+		list = append(list, bmap.Extent{Offset: begin + offset, Length: ext4.SuperblockSize})
 	}
 	return within(bmap.Align(list, bmap.BlockSize), bmap.Extent{Offset: image, Length: size - image})
-}
-
-// superblocks returns in which blocks of a file system of size bytes copies of an ext4
-// superblock may be, for each size of block that mke2fs uses: at the beginning of
-// the groups 1 and the powers of 3, 5 and 7 (sparse_super).
-func superblocks(size int64) []int64 {
-	var offsets []int64
-	for _, block := range []int64{1024, 2048, 4096} {
-		group := 8 * block * block
-		for _, base := range []int64{3, 5, 7} {
-			for n := int64(1); n*group < size; n *= base {
-				offsets = append(offsets, n*group)
-			}
-		}
-	}
-	return offsets
 }
 
 // newPatch edits the configuration on partition p of the image. Everything else on
@@ -228,18 +227,17 @@ func newPatch(i *Image, p blockmap.Partition, edit func([]byte) ([]byte, error))
 }
 
 // apply returns what is to be written where the image has b at offset: b itself, or a
-// copy with what the patch changes.
-func (p *patch) apply(b []byte, offset int64) []byte {
-	if p == nil {
-		return b
-	}
+// copy with what the patches change.
+func (p *plan) apply(b []byte, offset int64) []byte {
 	out := b
-	for _, e := range within(p.changed, bmap.Extent{Offset: offset, Length: int64(len(b))}) {
-		if &out[0] == &b[0] {
-			out = alignedBuffer(len(b))
-			copy(out, b)
+	for _, c := range p.patches {
+		for _, e := range within(c.changed, bmap.Extent{Offset: offset, Length: int64(len(b))}) {
+			if &out[0] == &b[0] {
+				out = alignedBuffer(len(b))
+				copy(out, b)
+			}
+			copy(out[e.Offset-offset:e.End()-offset], c.data[e.Offset-c.offset:])
 		}
-		copy(out[e.Offset-offset:e.End()-offset], p.data[e.Offset-p.offset:])
 	}
 	return out
 }

@@ -49,6 +49,8 @@ const (
 type Options struct {
 	// Edit makes the configuration out of the image's; nil leaves it as it is.
 	Edit func(image []byte) ([]byte, error)
+	// Renew gives the disk and its partitions new identifiers.
+	Renew bool
 	// SkipVerify leaves out reading everything back.
 	SkipVerify bool
 	// Progress is told now and then how many bytes of how many are done; from one
@@ -79,7 +81,7 @@ func Write(ctx context.Context, i *Image, to Disk, o Options) error {
 	if err := i.Check(to.Name, to.Size); err != nil {
 		return err
 	}
-	p, err := newPlan(i, to.Size, to.Blank, o.Edit)
+	p, err := newPlan(i, to.Size, to.Blank, o)
 	if err != nil {
 		return err
 	}
@@ -283,7 +285,7 @@ func (w *writer) readPieces(ctx context.Context, free chan []byte, emit func(*pi
 				return err
 			}
 			p := &piece{segment: seg, offset: at, buffer: buffer, source: buffer[:n], last: at+n == seg.End(), free: free}
-			p.data = w.plan.patch.apply(p.source, at)
+			p.data = w.plan.apply(p.source, at)
 			p.users.Store(2)
 			if err := emit(p); err != nil {
 				return err

@@ -231,7 +231,10 @@ type Status struct {
 	Disks         []*Disk     `protobuf:"bytes,20,rep,name=disks,proto3" json:"disks,omitempty"`
 	Load          *Load       `protobuf:"bytes,21,opt,name=load,proto3" json:"load,omitempty"`
 	// Absent on a machine that cannot be updated in place.
-	Update        *Update `protobuf:"bytes,22,opt,name=update,proto3" json:"update,omitempty"`
+	Update *Update `protobuf:"bytes,22,opt,name=update,proto3" json:"update,omitempty"`
+	// What the firmware does about signatures: "on", "off", "setup mode" (it takes the keys
+	// of whoever comes) or "unsupported".
+	SecureBoot    string `protobuf:"bytes,23,opt,name=secure_boot,json=secureBoot,proto3" json:"secure_boot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -418,6 +421,13 @@ func (x *Status) GetUpdate() *Update {
 		return x.Update
 	}
 	return nil
+}
+
+func (x *Status) GetSecureBoot() string {
+	if x != nil {
+		return x.SecureBoot
+	}
+	return ""
 }
 
 // Update is what a node knows of its slots and of what is to come.
@@ -5375,7 +5385,7 @@ const file_machine_proto_rawDesc = "" +
 	"\n" +
 	"\rmachine.proto\x12\x13mycelium.machine.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
 	"\x10GetStatusRequest\"\x14\n" +
-	"\x12WatchStatusRequest\"\xa0\a\n" +
+	"\x12WatchStatusRequest\"\xc1\a\n" +
 	"\x06Status\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
@@ -5406,7 +5416,9 @@ const file_machine_proto_rawDesc = "" +
 	"membership\x12/\n" +
 	"\x05disks\x18\x14 \x03(\v2\x19.mycelium.machine.v1.DiskR\x05disks\x12-\n" +
 	"\x04load\x18\x15 \x01(\v2\x19.mycelium.machine.v1.LoadR\x04load\x123\n" +
-	"\x06update\x18\x16 \x01(\v2\x1b.mycelium.machine.v1.UpdateR\x06update\"\xbc\x04\n" +
+	"\x06update\x18\x16 \x01(\v2\x1b.mycelium.machine.v1.UpdateR\x06update\x12\x1f\n" +
+	"\vsecure_boot\x18\x17 \x01(\tR\n" +
+	"secureBoot\"\xbc\x04\n" +
 	"\x06Update\x12/\n" +
 	"\x05slots\x18\x01 \x03(\v2\x19.mycelium.machine.v1.SlotR\x05slots\x12\x14\n" +
 	"\x05floor\x18\x02 \x01(\tR\x05floor\x12<\n" +
