@@ -29,28 +29,28 @@ type driverFirmware struct {
 
 // fetchFirmware brings the files that the board's wireless drivers load, and the
 // texts of their licences.
-func (b *builder) fetchFirmware(ctx context.Context) (*driverFirmware, error) {
-	d := &driverFirmware{}
+func (b *builder) fetchFirmware(ctx context.Context) (driverFirmware, error) {
+	var d driverFirmware
 	if !b.board.HasWiFi() {
 		return d, nil
 	}
 	lock, err := debian.Load(filepath.Join(b.repo, debian.LockPath))
 	if err != nil {
-		return nil, err
+		return d, err
 	}
 	texts := map[string]bool{}
 	for i, f := range b.board.WiFi.Firmware {
 		deb, pkg, err := lock.Fetch(ctx, f.Package, b.board.Arch)
 		if err != nil {
-			return nil, err
+			return d, err
 		}
 		dir, err := debian.ExtractDir(ctx, deb)
 		if err != nil {
-			return nil, err
+			return d, err
 		}
 		files, err := chooseFirmware(filepath.Join(dir, "usr/lib/firmware"), f)
 		if err != nil {
-			return nil, fmt.Errorf("package %s: %w", f.Package, err)
+			return d, fmt.Errorf("package %s: %w", f.Package, err)
 		}
 		c := b.own(f.Package, pkg.Version, firmwarePath+f.Package, fmt.Sprintf("firmware-%d", i))
 		c.Source, c.License = pkg.PURL(), f.License
@@ -59,7 +59,7 @@ func (b *builder) fetchFirmware(ctx context.Context) (*driverFirmware, error) {
 			all.Write(file.Data)
 		}
 		if err := os.WriteFile(c.File, all.Bytes(), 0o644); err != nil {
-			return nil, err
+			return d, err
 		}
 		d.components = append(d.components, c)
 		d.files = append(d.files, files...)
@@ -69,7 +69,7 @@ func (b *builder) fetchFirmware(ctx context.Context) (*driverFirmware, error) {
 		texts[f.Package] = true
 		text, err := os.ReadFile(filepath.Join(dir, "usr/share/doc", f.Package, "copyright"))
 		if err != nil {
-			return nil, fmt.Errorf("package %s: licences: %w", f.Package, err)
+			return d, fmt.Errorf("package %s: licences: %w", f.Package, err)
 		}
 		d.files = append(d.files, initramfs.Firmware{Name: "LICENCES/" + f.Package, Data: text, Fixed: true})
 	}

@@ -37,7 +37,7 @@ type parts struct {
 	// uboot stands on the disk before the partitions, if the board has it.
 	uboot []component.Component
 	// firmware is what drivers load.
-	firmware *driverFirmware
+	firmware driverFirmware
 	// root stands in the root file system.
 	root []component.Component
 	// boot is the directory of what a disk needs beside the OS file. Its files stand
