@@ -86,6 +86,8 @@ type Agent struct {
 
 	wake    chan struct{} // has follow look now
 	waiting string        // what follow has last said that an update waits for
+	// unstartable is the digest of the release that follow has found the firmware to refuse.
+	unstartable string
 
 	busy sync.Mutex // held while a slot is written, or read for that
 

@@ -3,6 +3,7 @@ package updates
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/digital-mycelium/os/pkg/identity"
 	"github.com/digital-mycelium/os/pkg/release"
+	"github.com/digital-mycelium/os/pkg/update"
 )
 
 const (
@@ -83,6 +85,9 @@ func (a *Agent) advance(ctx context.Context) error {
 	}
 	a.waiting = ""
 	if _, err := a.Stage(ctx, r.Version, false); err != nil {
+		if errors.Is(err, update.ErrUnstartable) {
+			a.unstartable = r.OS.Digest // a slot is not written for it again at each poll
+		}
 		return err
 	}
 	if err := a.Try(ctx); err != nil {
@@ -104,6 +109,8 @@ func (a *Agent) waits(r release.Release) string {
 		return "the end of the hold"
 	case !newer(r.Version, running.Version) && !r.Downgrade || r.Version == running.Version:
 		return "a newer version"
+	case r.OS.Digest == a.unstartable:
+		return "a release that the firmware would start"
 	case !a.o.Config().Window.Contains(a.o.Now()):
 		return "the maintenance window"
 	}

@@ -1,6 +1,8 @@
 package updates
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -242,6 +244,23 @@ func TestAutomaticThatFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A release that the firmware would not start costs one writing of the slot, not one at
+// each poll; the next release is taken.
+func TestAutomaticUnsigned(t *testing.T) {
+	following(t, func(t *testing.T, n *node) {
+		n.startable = func(io.ReaderAt, int64) error { return errors.New("no signature that db knows") }
+		n.run()
+		n.after(7 * 24 * time.Hour)
+		if n.slots["B"].writes != 1 || n.reboots != 0 || !strings.Contains(n.status.Failure, "no signature that db knows") {
+			t.Errorf("written %d times, %d reboots, %q", n.slots["B"].writes, n.reboots, n.status.Failure)
+		}
+		n.startable = nil
+		n.server.add("1.2.0", nil)
+		n.after(2 * config.DefaultInterval)
+		n.isIn("B", update.Trial)
+	})
 }
 
 // A release that goes down is taken by one node after the other too.
