@@ -293,7 +293,7 @@ func TestAutomaticDowngrade(t *testing.T) {
 		n.server.add("1.0.0", func(a *release.Attributes) { a.Downgrade = true })
 		n.members = []Member{first("1.1.0")}
 		n.run()
-		n.after(time.Hour)
+		n.after(2 * config.DefaultInterval)
 		n.isIn("A", update.Good)
 		n.members[0].Version = "1.0.0"
 		n.after(advancePause)
