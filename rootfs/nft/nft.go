@@ -15,12 +15,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/digital-mycelium/os/image/cache"
 	"github.com/digital-mycelium/os/image/component"
 	"github.com/digital-mycelium/os/image/debian"
+	"github.com/digital-mycelium/os/rootfs/internal/static"
 	"github.com/digital-mycelium/os/rootfs/nft/internal/relink"
 )
 
@@ -29,9 +30,6 @@ const Path = "/bin/nft"
 
 //go:embed csrc/*.c
 var sources embed.FS
-
-// triplets are Debian's names for the architectures.
-var triplets = map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 
 // library is the package of the shared object; archives are the packages of
 // the static libraries, in the order that they are linked in.
@@ -46,18 +44,20 @@ var archives = []struct{ pkg, file string }{
 
 // builder holds what one build is made from.
 type builder struct {
-	arch, triplet, compiler string
-	version                 string
-	shared, header, libc    string
-	static                  []string
+	arch                 string
+	tools                static.Toolchain
+	version              string
+	shared, header, libc string
+	libraries            []string
 }
 
 // Build returns the program for arch ("amd64", "arm64").
 func Build(ctx context.Context, repoRoot, arch string) (component.Component, error) {
-	b, err := newBuilder(arch)
+	tools, err := static.For(arch)
 	if err != nil {
-		return component.Component{}, err
+		return component.Component{}, fmt.Errorf("build nft: %w", err)
 	}
+	b := &builder{arch: arch, tools: tools}
 	lock, err := debian.Load(filepath.Join(repoRoot, debian.LockPath))
 	if err != nil {
 		return component.Component{}, err
@@ -82,18 +82,6 @@ func Build(ctx context.Context, repoRoot, arch string) (component.Component, err
 	return c, err
 }
 
-func newBuilder(arch string) (*builder, error) {
-	triplet, ok := triplets[arch]
-	if !ok {
-		return nil, fmt.Errorf("nft: architecture %q is not known", arch)
-	}
-	b := &builder{arch: arch, triplet: triplet, compiler: "gcc"}
-	if arch != runtime.GOARCH {
-		b.compiler = triplet + "-gcc"
-	}
-	return b, nil
-}
-
 // inputs fetches the packages and returns the key of what is made from them,
 // and the package of libnftables itself.
 func (b *builder) inputs(ctx context.Context, lock *debian.Lock) (*cache.Key, debian.Package, error) {
@@ -112,7 +100,7 @@ func (b *builder) inputs(ctx context.Context, lock *debian.Lock) (*cache.Key, de
 		return nil, pkg, err
 	}
 	b.version, _, _ = strings.Cut(pkg.Version, "-")
-	b.shared = filepath.Join(dir, "usr/lib", b.triplet, "libnftables.so.1")
+	b.shared = filepath.Join(b.tools.Lib(dir), "libnftables.so.1")
 	if dir, _, err = fetch("libnftables-dev", "amd64"); err != nil {
 		return nil, pkg, err
 	}
@@ -120,12 +108,12 @@ func (b *builder) inputs(ctx context.Context, lock *debian.Lock) (*cache.Key, de
 	if dir, _, err = fetch("libc6-dev", b.arch); err != nil {
 		return nil, pkg, err
 	}
-	b.libc = filepath.Join(dir, "usr/lib", b.triplet)
+	b.libc = b.tools.Lib(dir)
 	for _, a := range archives {
 		if dir, _, err = fetch(a.pkg, b.arch); err != nil {
 			return nil, pkg, err
 		}
-		b.static = append(b.static, filepath.Join(dir, "usr/lib", b.triplet, a.file))
+		b.libraries = append(b.libraries, filepath.Join(b.tools.Lib(dir), a.file))
 	}
 	for _, name := range []string{"csrc/nft.c", "csrc/absent.c"} {
 		text, err := sources.ReadFile(name)
@@ -134,12 +122,7 @@ func (b *builder) inputs(ctx context.Context, lock *debian.Lock) (*cache.Key, de
 		}
 		key.Add(name, string(text))
 	}
-	out, err := exec.CommandContext(ctx, b.compiler, "--version").Output()
-	if err != nil {
-		return nil, pkg, fmt.Errorf("ask %s for its version (`make deps` installs it): %w", b.compiler, err)
-	}
-	key.Add("compiler", string(out))
-	return key, pkg, nil
+	return key, pkg, b.tools.AddTo(ctx, key)
 }
 
 // build makes the program in dir.
@@ -162,25 +145,16 @@ func (b *builder) build(ctx context.Context, dir string) (err error) {
 			return err
 		}
 	}
-	// The C library comes whole from the pinned package, so that the program
-	// does not depend on the build machine's.
-	args := []string{
-		"-Os", "-g0", "-Wall", "-Werror", "-fno-pie", "-ffunction-sections", "-I" + b.header,
-		fmt.Sprintf("-DNFTABLES_VERSION=%q", b.version),
-		"-static", "-no-pie", "-nostartfiles", "-nodefaultlibs", "-s",
-		"-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,noexecstack", "-Wl,-z,norelro", "-o", filepath.Join(dir, "nft"),
-		filepath.Join(b.libc, "crt1.o"), filepath.Join(b.libc, "crti.o"),
-		"nft.c", "absent.c", "library.s",
-	}
-	args = append(args, object.LinkFlags()...)
-	args = append(args, b.static...)
-	args = append(args, "-Wl,--start-group", filepath.Join(b.libc, "libc.a"), "-lgcc", "-lgcc_eh", "-Wl,--end-group",
-		filepath.Join(b.libc, "crtn.o"))
-	cmd := exec.CommandContext(ctx, b.compiler, args...)
+	args := slices.Concat(
+		[]string{"-Os", "-g0", "-Wall", "-Werror", "-fno-pie", "-ffunction-sections", "-I" + b.header, fmt.Sprintf("-DNFTABLES_VERSION=%q", b.version)},
+		static.Flags(), []string{"-o", filepath.Join(dir, "nft")}, static.Begin(b.libc), []string{"nft.c", "absent.c", "library.s"},
+		object.LinkFlags(), b.libraries, static.End(b.libc),
+	)
+	cmd := exec.CommandContext(ctx, b.tools.Compiler, args...)
 	cmd.Dir = work
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", b.compiler, err, out)
+		return fmt.Errorf("%s: %w\n%s", b.tools.Compiler, err, out)
 	}
 	return nil
 }

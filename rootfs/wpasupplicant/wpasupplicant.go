@@ -20,6 +20,7 @@ import (
 	"github.com/digital-mycelium/os/image/cache"
 	"github.com/digital-mycelium/os/image/component"
 	"github.com/digital-mycelium/os/image/debian"
+	"github.com/digital-mycelium/os/rootfs/internal/static"
 )
 
 // Path is where the program stands in the root.
@@ -31,15 +32,12 @@ var options []byte
 //go:embed csrc/absent.c
 var absent []byte
 
-// triplets are Debian's names for the architectures.
-var triplets = map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
-
 // libraries are the packages of the C library and the static libraries.
 var libraries = []string{"libc6-dev", "libssl-dev", "libnl-3-dev", "libnl-genl-3-dev"}
 
 // builder holds what one build is made from.
 type builder struct {
-	triplet, compiler string
+	tools static.Toolchain
 	// source are the files of the source package by name, dirs the unpacked libraries.
 	source map[string]string
 	dirs   map[string]string
@@ -47,14 +45,11 @@ type builder struct {
 
 // Build returns the program for arch ("amd64", "arm64").
 func Build(ctx context.Context, repoRoot, arch string) (component.Component, error) {
-	triplet, ok := triplets[arch]
-	if !ok {
-		return component.Component{}, fmt.Errorf("wpa_supplicant: architecture %q is not known", arch)
+	tools, err := static.For(arch)
+	if err != nil {
+		return component.Component{}, fmt.Errorf("build wpa_supplicant: %w", err)
 	}
-	b := &builder{triplet: triplet, compiler: "gcc", dirs: map[string]string{}}
-	if arch != runtime.GOARCH {
-		b.compiler = triplet + "-gcc"
-	}
+	b := &builder{tools: tools, dirs: map[string]string{}}
 	lock, err := debian.Load(filepath.Join(repoRoot, debian.LockPath))
 	if err != nil {
 		return component.Component{}, err
@@ -101,12 +96,7 @@ func (b *builder) inputs(ctx context.Context, lock *debian.Lock, arch string) (*
 			return nil, pkg, err
 		}
 	}
-	out, err := exec.CommandContext(ctx, b.compiler, "--version").Output()
-	if err != nil {
-		return nil, pkg, fmt.Errorf("ask %s for its version (`make deps` installs it): %w", b.compiler, err)
-	}
-	key.Add("compiler", string(out))
-	return key, pkg, nil
+	return key, pkg, b.tools.AddTo(ctx, key)
 }
 
 // build makes the program in dir.
@@ -129,8 +119,8 @@ func (b *builder) build(ctx context.Context, dir string) (err error) {
 	}
 	// What the source asks pkg-config for is given to it here.
 	args := []string{
-		fmt.Sprintf("-j%d", runtime.NumCPU()), "wpa_supplicant", "CC=" + b.compiler, "PKG_CONFIG=true", "CONFIG_NO_GITVER=y",
-		"EXTRALIBS=" + rest + " -Wl,--start-group " + b.libc("libc.a") + " -lgcc -lgcc_eh -Wl,--end-group " + b.libc("crtn.o"),
+		fmt.Sprintf("-j%d", runtime.NumCPU()), "wpa_supplicant", "CC=" + b.tools.Compiler, "PKG_CONFIG=true", "CONFIG_NO_GITVER=y",
+		"EXTRALIBS=" + rest + " " + strings.Join(static.End(b.libc()), " "),
 	}
 	cmd := exec.CommandContext(ctx, "make", args...)
 	cmd.Dir = tree
@@ -154,13 +144,11 @@ func (b *builder) compileAbsent(ctx context.Context, work string) (string, error
 	if err := os.WriteFile(source, absent, 0o644); err != nil {
 		return "", err
 	}
-	return object, run(ctx, nil, b.compiler, "-Os", "-g0", "-fno-pie", "-fno-builtin", "-c", "-o", object, source)
+	return object, run(ctx, nil, b.tools.Compiler, "-Os", "-g0", "-fno-pie", "-fno-builtin", "-c", "-o", object, source)
 }
 
-// libc is the path of a file of the C library's package.
-func (b *builder) libc(name string) string {
-	return filepath.Join(b.dirs["libc6-dev"], "usr/lib", b.triplet, name)
-}
+// libc is where the C library's package has it.
+func (b *builder) libc() string { return b.tools.Lib(b.dirs["libc6-dev"]) }
 
 func (b *builder) compilerFlags(work string) []string {
 	flags := []string{
@@ -168,23 +156,18 @@ func (b *builder) compilerFlags(work string) []string {
 		"-ffile-prefix-map=" + work + "=wpa",
 		"-isystem", filepath.Join(b.dirs["libnl-3-dev"], "usr/include/libnl3"),
 	}
-	for _, dir := range []string{filepath.Join("usr/include", b.triplet), "usr/include"} {
+	for _, dir := range []string{filepath.Join("usr/include", b.tools.Triplet), "usr/include"} {
 		flags = append(flags, "-isystem", filepath.Join(b.dirs["libssl-dev"], dir))
 	}
 	return flags
 }
 
-// linkerFlags take the C library whole from the pinned package, so that the program
-// does not depend on the build machine's.
 func (b *builder) linkerFlags() []string {
-	flags := []string{
-		"-static", "-no-pie", "-nostartfiles", "-nodefaultlibs", "-s",
-		"-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,noexecstack", "-Wl,-z,norelro",
-	}
+	flags := static.Flags()
 	for _, name := range libraries {
-		flags = append(flags, "-L"+filepath.Join(b.dirs[name], "usr/lib", b.triplet))
+		flags = append(flags, "-L"+b.tools.Lib(b.dirs[name]))
 	}
-	return append(flags, b.libc("crt1.o"), b.libc("crti.o"))
+	return append(flags, static.Begin(b.libc())...)
 }
 
 // unpack puts the source with Debian's patches into work.
