@@ -10,7 +10,7 @@ import (
 
 func TestCheckRefuses(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "text")
-	if err := os.WriteFile(text, []byte("#!/bin/sh\n"), 0o755); err != nil {
+	if err := os.WriteFile(text, []byte("#!/bin/sh\n"+strings.Repeat("true\n", 20)), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ file, arch, want string }{
