@@ -79,7 +79,7 @@ test: deps ## everything that CI runs: checks, images, conformance and fault tes
 	@ci/test
 
 .PHONY: test-faults
-test-faults: image demo-image ## what CI has no time for: three servers, the rarer faults of updates, a rollout, power cuts: two and a half hours emulated
+test-faults: image demo-image ## what CI has no time for: three servers, the rarer faults of updates, a rollout, power cuts: three hours emulated
 	$(GO) test -count=1 -timeout 240m -v -run 'TestSystem/(three_servers|update_faults|rollout|power_cuts_.*)$$' ./ci/system
 
 .PHONY: test-boards
