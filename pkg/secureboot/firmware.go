@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/digital-mycelium/os/pkg/efivar"
 )
 
 // State is what a firmware does about signatures.
@@ -35,28 +35,8 @@ var ErrUntrusted = errors.New("untrusted")
 // (efivarfs: a file NAME-VENDOR of four bytes of attributes and the value).
 type Firmware string
 
-const (
-	globalVendor = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
-	dbVendor     = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
-)
-
-// read returns a variable's value; fs.ErrNotExist when there is none.
-func (f Firmware) read(name, vendor string) ([]byte, error) {
-	file, err := os.Open(filepath.Join(string(f), name+"-"+vendor))
-	if err != nil {
-		return nil, fmt.Errorf("read the EFI variable %s: %w", name, err)
-	}
-	defer file.Close()
-	b := make([]byte, maxSignatures)
-	n, err := file.Read(b) // in one call: efivarfs asks the firmware anew in each
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read the EFI variable %s: %w", name, err)
-	case n < 4 || n == len(b):
-		return nil, fmt.Errorf("read the EFI variable %s: it has %d bytes", name, n)
-	}
-	return slices.Clone(b[4:n]), nil
-}
+// dbVendor is EFI_IMAGE_SECURITY_DATABASE_GUID.
+const dbVendor = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
 
 // State reads what the firmware does.
 func (f Firmware) State() (State, error) {
@@ -82,7 +62,7 @@ func (f Firmware) State() (State, error) {
 
 // flag reads a variable of one byte, 0 or 1.
 func (f Firmware) flag(name string) (bool, error) {
-	b, err := f.read(name, globalVendor)
+	b, err := efivar.Read(string(f), name, efivar.Global, maxSignatures)
 	if err != nil {
 		return false, err
 	}
@@ -119,7 +99,7 @@ func (f Firmware) Check(program io.ReaderAt, size int64) error {
 }
 
 func (f Firmware) database(name string) (*database, error) {
-	b, err := f.read(name, dbVendor)
+	b, err := efivar.Read(string(f), name, dbVendor, maxSignatures)
 	if err != nil {
 		return nil, err
 	}

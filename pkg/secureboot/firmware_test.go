@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/digital-mycelium/os/pkg/efivar"
 )
 
 // firmware is one whose variables have these values, by their files' names.
@@ -44,10 +46,10 @@ func TestState(t *testing.T) {
 	} {
 		variables := map[string][]byte{}
 		if test.secure != nil {
-			variables["SecureBoot-"+globalVendor] = test.secure
+			variables["SecureBoot-"+efivar.Global] = test.secure
 		}
 		if test.setup != nil {
-			variables["SetupMode-"+globalVendor] = test.setup
+			variables["SetupMode-"+efivar.Global] = test.setup
 		}
 		if got, err := firmware(t, variables).State(); got != test.want || (err != nil) != test.wrong {
 			t.Errorf("SecureBoot %v, SetupMode %v: %q, %v", test.secure, test.setup, got, err)
@@ -143,7 +145,7 @@ func TestCheck(t *testing.T) {
 		{"a broken db", []byte("x"), nil, ours, "EFI variable db"},
 		{"a broken dbx", certificateList(db), []byte("x"), ours, "EFI variable dbx"},
 	} {
-		variables := map[string][]byte{"SecureBoot-" + globalVendor: {1}, "db-" + dbVendor: test.db}
+		variables := map[string][]byte{"SecureBoot-" + efivar.Global: {1}, "db-" + dbVendor: test.db}
 		if test.dbx != nil {
 			variables["dbx-"+dbVendor] = test.dbx
 		}
@@ -155,7 +157,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: not ErrUntrusted: %v", test.name, err)
 		}
 	}
-	for _, variables := range []map[string][]byte{nil, {"SecureBoot-" + globalVendor: {0}, "db-" + dbVendor: certificateList(db)}} {
+	for _, variables := range []map[string][]byte{nil, {"SecureBoot-" + efivar.Global: {0}, "db-" + dbVendor: certificateList(db)}} {
 		if err := firmware(t, variables).Check(bytes.NewReader(plain), int64(len(plain))); err != nil {
 			t.Errorf("Secure Boot is not on: %v", err)
 		}
@@ -211,7 +213,7 @@ func FuzzFirmware(f *testing.F) {
 	f.Add([]byte{1}, certificateList(by), hashList(sum))
 	f.Add([]byte{0}, hashList(sum), []byte{})
 	f.Fuzz(func(t *testing.T, secure, db, dbx []byte) {
-		fw := firmware(t, map[string][]byte{"SecureBoot-" + globalVendor: secure, "db-" + dbVendor: db, "dbx-" + dbVendor: dbx})
+		fw := firmware(t, map[string][]byte{"SecureBoot-" + efivar.Global: secure, "db-" + dbVendor: db, "dbx-" + dbVendor: dbx})
 		on := len(secure) == 1 && secure[0] == 1
 		if err := fw.Check(bytes.NewReader(program), int64(len(program))); err == nil && on && !bytes.Contains(db, sum[:]) {
 			t.Error("it would be started")

@@ -6,15 +6,16 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/digital-mycelium/os/pkg/efivar"
 )
 
-// The vendors of the variables that are used here: the UEFI Specification's own
-// (3.3, EFI_GLOBAL_VARIABLE), and systemd's Boot Loader Interface.
+// The vendors of the variables that are used here: the UEFI Specification's own, and
+// systemd's Boot Loader Interface.
 const (
-	global = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+	global = efivar.Global
 	loader = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 )
 
@@ -29,28 +30,15 @@ const maxVariable = 64 << 10
 type variables string
 
 // Variables is where Linux mounts efivarfs.
-const Variables = "/sys/firmware/efi/efivars"
+const Variables = efivar.Dir
 
 func (v variables) path(name, vendor string) string {
-	return filepath.Join(string(v), name+"-"+vendor)
+	return efivar.Path(string(v), name, vendor)
 }
 
 // get returns a variable's value; fs.ErrNotExist when there is none.
 func (v variables) get(name, vendor string) ([]byte, error) {
-	f, err := os.Open(v.path(name, vendor))
-	if err != nil {
-		return nil, fmt.Errorf("read the EFI variable %s: %w", name, err)
-	}
-	defer f.Close()
-	b := make([]byte, maxVariable)
-	n, err := f.Read(b) // in one call: efivarfs asks the firmware anew in each
-	if err != nil {
-		return nil, fmt.Errorf("read the EFI variable %s: %w", name, err)
-	}
-	if n < 4 {
-		return nil, fmt.Errorf("read the EFI variable %s: %d bytes, want attributes and a value", name, n)
-	}
-	return b[4:n], nil
+	return efivar.Read(string(v), name, vendor, maxVariable)
 }
 
 // names implements keeper.
