@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/digital-mycelium/os/cmd/init/internal/disk"
+	"github.com/digital-mycelium/os/pkg/efivar"
 	"github.com/digital-mycelium/os/pkg/gpt"
 	"github.com/digital-mycelium/os/pkg/mbr"
 	"github.com/digital-mycelium/os/pkg/update/tryboot"
@@ -84,11 +85,11 @@ func bootPartitions(c cmdline) []string {
 func loaderPartitions() []string {
 	var ids []string
 	for _, name := range []string{"StubDevicePartUUID", "LoaderDevicePartUUID"} {
-		b, err := os.ReadFile("/sys/firmware/efi/efivars/" + name + "-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")
-		if err != nil || len(b) < 4 {
+		b, err := efivar.Read(efivar.Dir, name, efivar.Loader, 1<<10)
+		if err != nil {
 			continue
 		}
-		if id := decodeUTF16(b[4:]); id != "" { // behind the attributes
+		if id := decodeUTF16(b); id != "" {
 			ids = append(ids, id)
 		}
 	}

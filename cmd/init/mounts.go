@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/digital-mycelium/os/pkg/efivar"
 )
 
 // mountPoint is one row of the mount tables.
@@ -51,7 +53,7 @@ func rootMounts() []mountPoint {
 		{"cgroup2", "/sys/fs/cgroup", nosuid | nodev | noexec, "nsdelegate,memory_recursiveprot", false},
 		{"bpf", "/sys/fs/bpf", nosuid | nodev | noexec, "mode=0700", true},
 		{"securityfs", "/sys/kernel/security", nosuid | nodev | noexec, "", true},
-		{"efivarfs", "/sys/firmware/efi/efivars", nosuid | nodev | noexec | readonly, "", true},
+		{"efivarfs", efivar.Dir, nosuid | nodev | noexec | readonly, "", true},
 	}
 }
 

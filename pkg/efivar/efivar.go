@@ -13,9 +13,12 @@ import (
 // Dir is where Linux mounts efivarfs.
 const Dir = "/sys/firmware/efi/efivars"
 
-// Global is the vendor of the UEFI Specification's own variables (3.3,
-// EFI_GLOBAL_VARIABLE).
-const Global = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+// Vendors: the UEFI Specification's own variables (3.3, EFI_GLOBAL_VARIABLE), and those of
+// systemd's Boot Loader Interface.
+const (
+	Global = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+	Loader = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+)
 
 // Path is a variable's file in dir.
 func Path(dir, name, vendor string) string { return filepath.Join(dir, name+"-"+vendor) }

@@ -16,7 +16,7 @@ import (
 // systemd's Boot Loader Interface.
 const (
 	global = efivar.Global
-	loader = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+	loader = efivar.Loader
 )
 
 // attributes of a variable: non-volatile, for boot services and at run time.
