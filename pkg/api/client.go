@@ -6,8 +6,11 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"connectrpc.com/connect"
@@ -101,9 +104,25 @@ func withPort(address string, port int) string {
 
 // ask makes one call and returns the answer's message.
 func ask[Req, Res any](ctx context.Context, f func(context.Context, *connect.Request[Req]) (*connect.Response[Res], error), request *Req) (*Res, error) {
+	var conn atomic.Pointer[net.Conn]
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { conn.Store(&i.Conn) }})
 	res, err := f(ctx, connect.NewRequest(request))
 	if err != nil {
-		return nil, fromWire(err)
+		return nil, fromWire(withAlert(err, conn.Load()))
 	}
 	return res.Msg, nil
+}
+
+// withAlert adds to err the alert with which the other end has closed conn. A
+// client of TLS 1.3 is still writing its first request when the server refuses
+// its certificate, and package http then reports either the alert or the write
+// that came too late. Package tls keeps the alert for every later Read.
+func withAlert(err error, conn *net.Conn) error {
+	if conn == nil || !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+		return err
+	}
+	if _, alert := (*conn).Read(make([]byte, 1)); alert != nil && strings.HasPrefix(alert.Error(), "remote error: tls: ") {
+		return connect.NewError(connect.CodeOf(err), alert)
+	}
+	return err
 }
