@@ -12,6 +12,7 @@ import (
 //	mycelium.panic=N      seconds to wait before the reboot after a fatal failure
 //	mycelium.config=URL   fetch the configuration (see source.ParseLocation)
 //	mycelium.config=off   ignore every configuration: run with the defaults
+//	mycelium.watchdog=off leave the hardware watchdog alone
 //	mycelium.live         run from memory, and leave every disk alone
 //	mycelium.install=...  do so and install (see install.ParseOrder)
 //	mycelium.install.image=URL, mycelium.install.sha256=HEX
@@ -26,8 +27,10 @@ import (
 type cmdline struct {
 	board     string
 	panicWait time.Duration
-	// configAt is a URL, configOff or nothing.
+	// configAt is a URL, off or nothing.
 	configAt string
+	// noWatchdog is for hardware whose watchdog does harm.
+	noWatchdog bool
 
 	live    bool
 	install installWords
@@ -38,8 +41,8 @@ type cmdline struct {
 // installWords are the words about an installation, as they stand there.
 type installWords struct{ order, image, sha256, report string }
 
-// configOff is the value of mycelium.config that is no URL.
-const configOff = "off"
+// off is the value of mycelium.config that is no URL, and that of mycelium.watchdog.
+const off = "off"
 
 // defaultPanicWait is long enough to read, or to photograph, the screen.
 const defaultPanicWait = 10 * time.Second
@@ -59,6 +62,8 @@ func parseCmdline(s string) cmdline {
 			}
 		case "mycelium.config":
 			c.configAt = value
+		case "mycelium.watchdog":
+			c.noWatchdog = value == off
 		case "mycelium.live":
 			c.live = true
 		case "mycelium.install":

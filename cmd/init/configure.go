@@ -41,7 +41,7 @@ func (m *machine) loadConfig(context.Context) error {
 	m.sources = m.readSources()
 	var err error
 	m.set, err = readSet(setConfigPath)
-	if m.cmdline.configAt == configOff {
+	if m.cmdline.configAt == off {
 		m.choice = source.Choice{Config: config.Default()}
 		m.showSource("the defaults (mycelium.config=off)")
 		return nil
@@ -64,7 +64,7 @@ func (m *machine) showSource(text string) {
 // readSources returns the places that may have a document, first come first.
 func (m *machine) readSources() []source.Candidate {
 	list := []source.Candidate{m.fileSource()}
-	if at := m.cmdline.configAt; at != "" && at != configOff {
+	if at := m.cmdline.configAt; at != "" && at != off {
 		list = append(list, m.urlSource(at))
 	}
 	doc, err := readLimited(fwCfgConfig)

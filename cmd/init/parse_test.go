@@ -24,6 +24,8 @@ func TestParseCmdline(t *testing.T) {
 		{"mycelium.panic=0", cmdline{}},
 		{"mycelium.panic=-1 mycelium.panic= mycelium.panic=x", cmdline{panicWait: defaultPanicWait}},
 		{"mycelium.config=off", cmdline{panicWait: defaultPanicWait, configAt: "off"}},
+		{"mycelium.watchdog=off", cmdline{panicWait: defaultPanicWait, noWatchdog: true}},
+		{"mycelium.watchdog mycelium.watchdog=0", cmdline{panicWait: defaultPanicWait}},
 		{"mycelium.config=http://a/b?c=d#sha256=e", cmdline{panicWait: defaultPanicWait, configAt: "http://a/b?c=d#sha256=e"}},
 	}
 	for _, tt := range tests {

@@ -46,6 +46,10 @@ type watchdog struct {
 
 // startWatchdog opens the hardware watchdog, if there is one, and feeds it.
 func (m *machine) startWatchdog() {
+	if m.cmdline.noWatchdog {
+		m.log.Warn("the watchdog is off, as the kernel's command line says: a system that hangs stays so")
+		return
+	}
 	f, err := os.OpenFile(watchdogDevice, os.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		m.log.Info("no watchdog", "error", err)

@@ -115,6 +115,10 @@ func value(args []string, option string) string {
 	return args[i+1]
 }
 
+// noWatchdog: QEMU resets its Raspberry Pi as soon as the watchdog is armed
+// (hw/misc/bcm2835_powermgt.c), and not when its time is up.
+const noWatchdog = "mycelium.watchdog=off"
+
 // arguments are QEMU's for a start.
 func arguments(name string, m machine, boot *pi.Boot, pc []string) ([]string, error) {
 	for file, content := range map[string][]byte{"kernel8.img": boot.Kernel, "initramfs": boot.Initramfs, "tree.dtb": boot.DeviceTree} {
@@ -125,7 +129,7 @@ func arguments(name string, m machine, boot *pi.Boot, pc []string) ([]string, er
 	args := []string{
 		"-machine", name, "-accel", "tcg,thread=multi,tb-size=1024", "-nodefaults", "-display", "none",
 		"-action", "reboot=shutdown", "-d", "unimp", "-D", logFile,
-		"-kernel", "kernel8.img", "-initrd", "initramfs", "-dtb", "tree.dtb", "-append", boot.CommandLine,
+		"-kernel", "kernel8.img", "-initrd", "initramfs", "-dtb", "tree.dtb", "-append", boot.CommandLine + " " + noWatchdog,
 		"-drive", "if=sd,format=raw,discard=unmap,file=" + diskFile,
 		"-chardev", "socket,id=pi,path=pi.qmp,server=on,wait=off", "-mon", "chardev=pi,mode=control",
 		"-serial", "null", // the PL011, which Bluetooth has
