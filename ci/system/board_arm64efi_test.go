@@ -28,8 +28,7 @@ func arm64Boards(t *testing.T, suite *lab.Suite) {
 	} {
 		t.Run(test.board+" under "+string(test.firmware), func(t *testing.T) {
 			defer suite.Times.Start(t)()
-			other, err := suite.On(test.board)
-			must(t, "image", err)
+			other := flashed(t, suite, test.board)
 			node := qemu.NodeSpec{Arch: qemu.ARM64, Firmware: test.firmware}
 			if test.firmware == qemu.UBoot {
 				node.Host.FirmwareCode = debianUBoot(t, suite.Root)

@@ -15,8 +15,7 @@ import (
 
 // pc: one disk image on machines of several decades.
 func pc(t *testing.T, suite *lab.Suite) {
-	on, err := suite.On("pc")
-	must(t, "image", err)
+	on := flashed(t, suite, "pc")
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, *lab.Suite)

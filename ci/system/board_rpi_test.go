@@ -20,8 +20,7 @@ const piPatience = 25 * time.Minute
 // from the files that the firmware chooses, and its OS is replaced and goes back by
 // way of the firmware's tryboot.
 func raspberryPi(t *testing.T, suite *lab.Suite) {
-	suite, err := suite.On(lab.PiBoard)
-	must(t, "image", err)
+	suite = flashed(t, suite, lab.PiBoard)
 	node, err := suite.RaspberryPi(t.Context(), "raspi3b")
 	must(t, "machine", err)
 	clock, err := lab.StartNTP(t.Context()) // it has no clock of its own

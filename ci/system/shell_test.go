@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/digital-mycelium/os/ci/lab"
+	"github.com/digital-mycelium/os/image"
 )
 
 // shell runs the operator's command line in a home of its own.
@@ -27,6 +28,19 @@ func newShell(t *testing.T, suite *lab.Suite) *shell {
 	out, err := build.CombinedOutput()
 	must(t, "build: "+string(out), err)
 	return s
+}
+
+// flashed returns the suite of another board, whose machines start with its image as
+// `mycelium flash` writes it.
+func flashed(t *testing.T, suite *lab.Suite, board string) *lab.Suite {
+	t.Helper()
+	on, err := suite.On(board)
+	must(t, "image", err)
+	built, dir := on.Image, t.TempDir()
+	on.Image = filepath.Join(dir, image.DiskImage)
+	newShell(t, suite).run("flash", "--yes", built, on.Image)
+	must(t, "OS file", os.Symlink(filepath.Join(filepath.Dir(built), image.OSFile), filepath.Join(dir, image.OSFile)))
+	return on
 }
 
 // networks is where the command line keeps the operator's networks.
