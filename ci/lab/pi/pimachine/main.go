@@ -25,16 +25,41 @@ import (
 // machines are QEMU's, with the models that they are.
 func machines() map[string]machine {
 	return map[string]machine{
-		// USB is all that it has for a network.
-		"raspi3b": {"pi3", true},
+		// USB is all that it has for a network. Its PL011 has Bluetooth.
+		"raspi3b": {model: "pi3", usb: true, args: []string{"-serial", "null"}},
 		// It has neither USB host nor Ethernet in QEMU 10.
-		"raspi4b": {"pi4", false},
+		"raspi4b": {model: "pi4", tree: qemuTree4(), commandLine: "console=ttyAMA0,115200"},
 	}
 }
 
+// machine is one of QEMU's.
 type machine struct {
 	model string
 	usb   bool
+	args  []string
+	// tree are fdtput's arguments, for each of its runs, that make the device tree one of
+	// what the machine has; commandLine is for the kernel.
+	tree        [][]string
+	commandLine string
+}
+
+// qemuTree4 is how QEMU's Raspberry Pi 4 differs from the device tree, as far as QEMU does
+// not change that by itself. Reading what is not there ends the kernel: the HDMI block.
+// The mini UART's interrupt never goes away, so that the console is the PL011, without
+// Bluetooth. The card is at the controller that the wireless chip has.
+func qemuTree4() [][]string {
+	const card = "/soc/mmc@7e300000"
+	list := [][]string{
+		{"-r", treeFile, "/soc/serial@7e201000/bluetooth", card + "/wifi@1"},
+		{"-d", treeFile, card, "mmc-pwrseq", "non-removable", "pinctrl-0", "pinctrl-names"},
+	}
+	for _, node := range []string{
+		"/soc/clock@7ef00000", "/soc/interrupt-controller@7ef00100", "/soc/hdmi@7ef00700", "/soc/i2c@7ef04500",
+		"/soc/hdmi@7ef05700", "/soc/i2c@7ef09500", "/soc/serial@7e215040", "/emmc2-bus@fe000000/mmc@7e340000",
+	} {
+		list = append(list, []string{"-t", "s", treeFile, node, "status", "disabled"})
+	}
+	return list
 }
 
 func main() {
@@ -48,6 +73,7 @@ func main() {
 const (
 	diskFile = "disk.img"
 	confFile = "config.yaml"
+	treeFile = "tree.dtb"
 	logFile  = "unimplemented.log"
 )
 
@@ -72,7 +98,7 @@ func run(ctx context.Context, pc []string) error {
 			return fmt.Errorf("the firmware starts nothing: %w", err)
 		}
 		fmt.Printf("pimachine: partition %d, tryboot %v, %s, %q\n", boot.Partition, tryboot, boot.Tree, boot.CommandLine)
-		args, err := arguments(name, m, boot, pc)
+		args, err := arguments(ctx, name, m, boot, pc)
 		if err != nil {
 			return err
 		}
@@ -120,20 +146,25 @@ func value(args []string, option string) string {
 const noWatchdog = "mycelium.watchdog=off"
 
 // arguments are QEMU's for a start.
-func arguments(name string, m machine, boot *pi.Boot, pc []string) ([]string, error) {
-	for file, content := range map[string][]byte{"kernel8.img": boot.Kernel, "initramfs": boot.Initramfs, "tree.dtb": boot.DeviceTree} {
+func arguments(ctx context.Context, name string, m machine, boot *pi.Boot, pc []string) ([]string, error) {
+	for file, content := range map[string][]byte{"kernel8.img": boot.Kernel, "initramfs": boot.Initramfs, treeFile: boot.DeviceTree} {
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			return nil, err
+		}
+	}
+	for _, change := range m.tree {
+		if out, err := exec.CommandContext(ctx, "fdtput", change...).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("fdtput %s (apt-get install device-tree-compiler): %w: %s", strings.Join(change, " "), err, out)
 		}
 	}
 	args := []string{
 		"-machine", name, "-accel", "tcg,thread=multi,tb-size=1024", "-nodefaults", "-display", "none",
 		"-action", "reboot=shutdown", "-d", "unimp", "-D", logFile,
-		"-kernel", "kernel8.img", "-initrd", "initramfs", "-dtb", "tree.dtb", "-append", boot.CommandLine + " " + noWatchdog,
+		"-kernel", "kernel8.img", "-initrd", "initramfs", "-dtb", treeFile, "-append", strings.TrimSpace(boot.CommandLine + " " + noWatchdog + " " + m.commandLine),
 		"-drive", "if=sd,format=raw,discard=unmap,file=" + diskFile,
 		"-chardev", "socket,id=pi,path=pi.qmp,server=on,wait=off", "-mon", "chardev=pi,mode=control",
-		"-serial", "null", // the PL011, which Bluetooth has
 	}
+	args = append(args, m.args...)
 	for i := 0; i+1 < len(pc); i++ {
 		switch option, v := pc[i], pc[i+1]; {
 		case option == "-name", option == "-mon", option == "-serial", option == "-chardev":
