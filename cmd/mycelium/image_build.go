@@ -130,7 +130,7 @@ func buildImages(cmd *cobra.Command, o image.Options, boards []string) error {
 	}
 	o.Log = cmd.ErrOrStderr()
 	var failed []error
-	several := o.Board != boards[0] // "all" may be one
+	several := o.Board == allBoards || len(boards) > 1
 	for _, name := range boards {
 		o.Board = name
 		if o.Out == "" || several {
