@@ -44,6 +44,8 @@ func arguments(s NodeSpec, l layout) []string {
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny",
 	}
 	switch args = append(args, a.machine...); {
+	case s.Firmware == UBoot:
+		args = append(args, "-machine", "acpi=off") // which U-Boot has not; it moves the power button into the device tree
 	case a.machine != nil:
 	case s.Firmware == UEFISecure:
 		args = append(args, "-machine", string(s.Chipset)+",smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on")
