@@ -161,6 +161,15 @@ func (m *Machine) RunPrivileged(ctx context.Context, name string, args ...string
 	if err != nil {
 		return err
 	}
+	waiting, cancel := context.WithTimeoutCause(ctx, workloadTimeout, fmt.Errorf("none within %v", workloadTimeout))
+	defer cancel()
+	err = Poll(waiting, m.Name()+": the namespace's service account, without which no pod is taken", func(ctx context.Context) (bool, string, error) {
+		_, err := cluster.Kube.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
+		return err == nil, fmt.Sprint(err), nil
+	})
+	if err != nil {
+		return err
+	}
 	privileged, grace := true, int64(0)
 	_, err = cluster.Kube.CoreV1().Pods("default").Create(ctx, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
