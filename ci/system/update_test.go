@@ -89,8 +89,9 @@ func (u *updating) limitTrials(t *testing.T, trial time.Duration) {
 	u.reconfigure(t, func(c *config.Config) { c.Update.Trial = trial.String() })
 }
 
-// reconfigure changes the machine's configuration as it runs.
-func (u *updating) reconfigure(t *testing.T, change func(*config.Config)) {
+// reconfigure changes the machine's configuration as it runs, and returns what the node
+// says of the changes.
+func (u *updating) reconfigure(t *testing.T, change func(*config.Config)) (changes []config.Change) {
 	t.Helper()
 	must(t, "change the configuration", u.call(within(t, time.Minute), func(ctx context.Context, c *api.Client) error {
 		running, _, err := c.Configuration(ctx)
@@ -102,13 +103,14 @@ func (u *updating) reconfigure(t *testing.T, change func(*config.Config)) {
 			return err
 		}
 		change(next)
-		document, err := next.DisplayDocument()
+		document, err := next.Document() // a secret that stays is unknown, and named as one
 		if err != nil {
 			return err
 		}
-		_, err = c.ApplyConfiguration(ctx, document, false)
+		changes, err = c.ApplyConfiguration(ctx, document, false)
 		return err
 	}))
+	return changes
 }
 
 // call calls the machine API.

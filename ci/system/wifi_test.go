@@ -41,14 +41,7 @@ func wifi(t *testing.T, suite *lab.Suite) {
 		return w.Reason == fmt.Sprintf("the password of %q is wrong", wifiSSID)
 	})
 
-	c.Network.WiFi.Networks[0].Password = wifiPassword
-	document, err := c.Document()
-	must(t, "document", err)
-	client, err := m.Client(t.Context())
-	must(t, "call the node", err)
-	defer client.Close()
-	changes, err := client.ApplyConfiguration(within(t, time.Minute), document, false)
-	must(t, "apply the right password", err)
+	changes := (&updating{Machine: m}).reconfigure(t, func(c *config.Config) { c.Network.WiFi.Networks[0].Password = wifiPassword })
 	if config.NeedsReboot(changes) {
 		t.Errorf("it waits for a reboot: %+v", changes)
 	}
