@@ -28,7 +28,7 @@ func machines() map[string]machine {
 		// USB is all that it has for a network. Its PL011 has Bluetooth.
 		"raspi3b": {model: "pi3", usb: true, args: []string{"-serial", "null"}},
 		// It has neither USB host nor Ethernet in QEMU 10.
-		"raspi4b": {model: "pi4", tree: qemuTree4(), commandLine: "console=ttyAMA0,115200"},
+		"raspi4b": {model: "pi4", tree: qemuTree4(), console: "ttyAMA0"},
 	}
 }
 
@@ -38,9 +38,9 @@ type machine struct {
 	usb   bool
 	args  []string
 	// tree are fdtput's arguments, for each of its runs, that make the device tree one of
-	// what the machine has; commandLine is for the kernel.
-	tree        [][]string
-	commandLine string
+	// what the machine has; console is in the place of the Raspberry Pi 5's.
+	tree    [][]string
+	console string
 }
 
 // qemuTree4 is how QEMU's Raspberry Pi 4 differs from the device tree, as far as QEMU does
@@ -152,6 +152,10 @@ func arguments(ctx context.Context, name string, m machine, boot *pi.Boot, pc []
 			return nil, err
 		}
 	}
+	commandLine := boot.CommandLine
+	if m.console != "" {
+		commandLine = strings.Replace(commandLine, "console=ttyAMA10", "console="+m.console, 1)
+	}
 	for _, change := range m.tree {
 		if out, err := exec.CommandContext(ctx, "fdtput", change...).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("fdtput %s (apt-get install device-tree-compiler): %w: %s", strings.Join(change, " "), err, out)
@@ -160,7 +164,7 @@ func arguments(ctx context.Context, name string, m machine, boot *pi.Boot, pc []
 	args := []string{
 		"-machine", name, "-accel", "tcg,thread=multi,tb-size=1024", "-nodefaults", "-display", "none",
 		"-action", "reboot=shutdown", "-d", "unimp", "-D", logFile,
-		"-kernel", "kernel8.img", "-initrd", "initramfs", "-dtb", treeFile, "-append", strings.TrimSpace(boot.CommandLine + " " + noWatchdog + " " + m.commandLine),
+		"-kernel", "kernel8.img", "-initrd", "initramfs", "-dtb", treeFile, "-append", commandLine + " " + noWatchdog,
 		"-drive", "if=sd,format=raw,discard=unmap,file=" + diskFile,
 		"-chardev", "socket,id=pi,path=pi.qmp,server=on,wait=off", "-mon", "chardev=pi,mode=control",
 	}
