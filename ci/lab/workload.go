@@ -165,7 +165,7 @@ func (m *Machine) RunPrivileged(ctx context.Context, name string, args ...string
 	defer cancel()
 	err = Poll(waiting, m.Name()+": the namespace's service account, without which no pod is taken", func(ctx context.Context) (bool, string, error) {
 		_, err := cluster.Kube.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
-		return err == nil, fmt.Sprint(err), nil
+		return err == nil, "", err
 	})
 	if err != nil {
 		return err
